@@ -1,0 +1,100 @@
+"""`braggworks <verb>`: what the workflow's rules call, and what a person can call alone."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from braggworks import __version__
+from braggworks.errors import UserError
+
+# One module of braggworks.commands per verb; a module is imported only when its verb is asked for.
+VERBS = {
+    "run": "run a configuration's whole workflow",
+    "crystals": "cut one batch of crystals",
+    "relax": "relax one batch of crystals with LAMMPS",
+    "scatter": "compute the diffraction of one batch",
+    "shard": "cut one batch's training samples",
+    "manifest": "define a release's dataset from its shards",
+    "verify": "check a release's dataset",
+    "train": "train the inpainting network",
+    "evaluate": "score the network and the interpolations on held-out particles",
+    "gate": "fail unless the network clears its bar",
+    "compare-engines": "compare the scattering engines on one batch",
+    "simulate-scan": "write a simulated scan",
+    "scan": "say what a scan holds, correct it and crop it",
+    "inpaint": "fill the gaps of a scan",
+    "figure": "draw one figure",
+    "report": "write the report and its records",
+    "schema": "print the JSON schema of a configuration",
+}
+
+
+def _verb_parser(verb: str, prog: str) -> argparse.ArgumentParser:
+    module = importlib.import_module(f"braggworks.commands.{verb.replace('-', '_')}")
+    parser = argparse.ArgumentParser(
+        prog=f"{prog} {verb}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run)
+    return parser
+
+
+def _usage(prog: str) -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {what}" for verb, what in VERBS.items()]
+    return "\n".join(
+        [
+            f"usage: {prog} VERB [options]        {prog} VERB --help shows a verb's options and an example",
+            "",
+            *lines,
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the program's name; ``None`` takes the process's own.
+
+    Returns
+    -------
+    int
+        0, or 2 after a mistake that one sentence on standard error explains.
+    """
+    prog = "braggworks"
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(_usage(prog))
+        return 0
+    verb, *rest = arguments
+    if verb == "--version":
+        print(f"{prog} {__version__}")
+        return 0
+    if verb not in VERBS:
+        print(f"braggworks: unknown verb {verb!r}; `{prog} --help` lists the verbs.", file=sys.stderr)
+        return 2
+    try:
+        parsed = _verb_parser(verb, prog).parse_args(rest)
+        return int(parsed.run(parsed) or 0)
+    except UserError as error:
+        print(f"braggworks {verb}: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(
+            f"braggworks {verb}: the Python module {error.name!r} is not in this environment; "
+            "run `make envs` and call the verb from its stage's environment in .envs/.",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        print(f"braggworks {verb}: interrupted; run the same command again to go on.", file=sys.stderr)
+        return 130

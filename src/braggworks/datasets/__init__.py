@@ -1,0 +1,1 @@
+"""Training samples: patches, shards, manifests, and the torch reader."""

@@ -1,0 +1,1 @@
+"""Scattering engines, sampling of reciprocal space, and the detector."""

@@ -1,0 +1,162 @@
+"""Writing without half-written files, and reading HDF5 with errors that a person can act on."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from braggworks.errors import FileError
+
+if TYPE_CHECKING:
+    import h5py
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextlib.contextmanager
+def atomic_path(final: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `final`, renamed to `final` when the block ends well and removed when it does not.
+
+    Parameters
+    ----------
+    final
+        The path that shall hold the complete file; its folder is made.
+
+    Raises
+    ------
+    FileError
+        If the disk is full or the folder cannot be written.
+    """
+    final = Path(final)
+    temporary = final.with_name(f".{final.name}.{os.getpid()}.part")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(final)
+    except OSError as error:
+        raise _explain_write_error(error, final) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _explain_write_error(error: OSError, final: Path) -> Exception:
+    text = str(error)
+    if error.errno in _FULL or any(os.strerror(code) in text for code in _FULL):
+        return FileError(f"The disk that holds {final.parent} is full: free some space and run the same command again.")
+    if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
+        return FileError(f"{final.parent} cannot be written ({os.strerror(error.errno)}): choose another output folder.")
+    return error
+
+
+def write_text(final: str | Path, text: str) -> None:
+    """Write a text file completely or not at all."""
+    with atomic_path(final) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(final: str | Path, value: Any) -> None:
+    """Write JSON with sorted keys and a final newline, completely or not at all."""
+    write_text(final, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    FileError
+        If it is missing or is no JSON.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileError(f"{path} does not exist: check the path, or run the stage that writes it.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FileError(f"{path} is not valid JSON ({error}): delete it and run the stage that writes it.") from None
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def create_h5(final: str | Path, kind: str, **attributes: Any) -> Iterator[h5py.File]:
+    """Open a new HDF5 file that takes its final name only when it is complete.
+
+    Parameters
+    ----------
+    final
+        Path of the complete file.
+    kind
+        What the file holds (``particles``, ``relaxed``, ``patterns``, ``shard``, ``scan``); kept as a root attribute.
+    **attributes
+        Further root attributes; dictionaries are kept as JSON.
+
+    Raises
+    ------
+    FileError
+        If the disk is full or the folder cannot be written.
+    """
+    import h5py
+
+    with atomic_path(final) as temporary, h5py.File(temporary, "w", libver=("v110", "v110"), track_order=False) as file:
+        file.attrs["kind"] = kind
+        for name, value in attributes.items():
+            file.attrs[name] = json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
+        yield file
+
+
+@contextlib.contextmanager
+def open_h5(path: str | Path, kind: str | None = None) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        What it must hold (see `create_h5`); ``None`` accepts any HDF5 file.
+
+    Raises
+    ------
+    FileError
+        If it is missing, truncated, damaged, no HDF5 file, or of another kind.
+    """
+    import h5py
+
+    path = Path(path)
+    if not path.exists():
+        raise FileError(f"{path} does not exist: check the path, or run the stage that writes it.")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise FileError(
+            f"{path} is truncated or is no HDF5 file ({str(error).splitlines()[0]}): delete it and make it again."
+        ) from None
+    with file:
+        found = file.attrs.get("kind")
+        if kind is not None and found != kind:
+            raise FileError(f"{path} holds {found or 'unknown data'}, not {kind}: give a file of the right stage.")
+        try:
+            yield file
+        except OSError as error:
+            if error.errno is not None or "read" not in str(error):
+                raise
+            raise FileError(
+                f"{path} is damaged ({str(error).splitlines()[0]}): delete it and make it again."
+            ) from error

@@ -1,0 +1,1 @@
+"""Filling gaps: interpolations, and whole scans by a network."""

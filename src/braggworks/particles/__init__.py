@@ -1,0 +1,1 @@
+"""Crystals: shapes cut from the lattice, and their relaxation."""

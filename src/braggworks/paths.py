@@ -1,0 +1,144 @@
+"""The only place where a file name is built; `{...}` in a template are Snakemake wildcards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """File names of one run.
+
+    Parameters
+    ----------
+    results
+        The run's folder, ``Config.results``.
+    """
+
+    results: str
+
+    # one file per batch -------------------------------------------------------------------------------------------
+
+    def batch_file(self, stage: str, campaign: str = "{campaign}", batch: int | str = "{batch}") -> str:
+        """HDF5 file of one stage (``crystals``, ``relaxed``, ``patterns-nufft``, ``patterns-pynx``, ``shards``)."""
+        return f"{self.results}/campaigns/{campaign}/{stage}/{_batch(batch)}.h5"
+
+    def shard_sidecar(self, campaign: str = "{campaign}", batch: int | str = "{batch}") -> str:
+        """JSON that describes a shard."""
+        return str(Path(self.batch_file("shards", campaign, batch)).with_suffix(".json"))
+
+    # one file per release -----------------------------------------------------------------------------------------
+
+    def manifest(self, release: str = "{release}") -> str:
+        """JSON that defines a release's dataset."""
+        return f"{self.results}/releases/{release}/manifest.json"
+
+    def weights(self, release: str = "{release}") -> str:
+        """Trained weights of the task ``inpaint``."""
+        return f"{self.results}/releases/{release}/inpaint/weights.safetensors"
+
+    def model_card(self, release: str = "{release}") -> str:
+        """JSON that says how the weights were made."""
+        return f"{self.results}/releases/{release}/inpaint/card.json"
+
+    def history(self, release: str = "{release}") -> str:
+        """CSV of losses by epoch."""
+        return f"{self.results}/releases/{release}/inpaint/history.csv"
+
+    def training_state(self, release: str = "{release}") -> str:
+        """Folder of resumable training state; never a declared output, because Snakemake deletes those on retry."""
+        return f"{self.results}/state/{release}/inpaint"
+
+    def evaluation(self, release: str = "{release}") -> str:
+        """NetCDF of the sweep over gap widths."""
+        return f"{self.results}/releases/{release}/inpaint/gap_width.nc"
+
+    def gate(self, release: str = "{release}") -> str:
+        """JSON that says by how much the network clears its bar."""
+        return f"{self.results}/releases/{release}/inpaint/gate.json"
+
+    # one file per run ---------------------------------------------------------------------------------------------
+
+    @property
+    def engines(self) -> str:
+        """JSON of the differences between the scattering engines."""
+        return f"{self.results}/engines.json"
+
+    @property
+    def simulated_scan(self) -> str:
+        """CXI of a simulated scan, used where no measured one is at hand."""
+        return f"{self.results}/scan/simulated.cxi"
+
+    @property
+    def prepared_scan(self) -> str:
+        """CXI of the corrected and cropped scan."""
+        return f"{self.results}/scan/prepared.cxi"
+
+    @property
+    def inpainted_scan(self) -> str:
+        """CXI of the scan with the synthetic gap filled."""
+        return f"{self.results}/scan/inpainted.cxi"
+
+    @property
+    def scan_scores(self) -> str:
+        """JSON of the scores against the measured counts."""
+        return f"{self.results}/scan/scores.json"
+
+    @property
+    def rulegraph(self) -> str:
+        """DOT file of the workflow's rules."""
+        return f"{self.results}/rulegraph.dot"
+
+    def figure(self, name: str = "{figure}") -> str:
+        """One picture."""
+        return f"{self.results}/figures/{name}.png"
+
+    @property
+    def isosurface(self) -> str:
+        """JSON of one crystal's surface mesh and phase."""
+        return f"{self.results}/figures/isosurface.json"
+
+    @property
+    def summary(self) -> str:
+        """JSON of every record of the run."""
+        return f"{self.results}/summary.json"
+
+    @property
+    def report(self) -> str:
+        """The HTML report."""
+        return f"{self.results}/report.html"
+
+    # beside the results -------------------------------------------------------------------------------------------
+
+    def log(self, rule: str, *wildcards: str) -> str:
+        """Log of one job."""
+        return f"{self.results}/logs/{'/'.join((rule, *wildcards))}.log"
+
+    def benchmark(self, rule: str, *wildcards: str) -> str:
+        """Wall time and memory of one job."""
+        return f"{self.results}/benchmarks/{'/'.join((rule, *wildcards))}.tsv"
+
+    @property
+    def benchmarks(self) -> str:
+        """Folder of all benchmark files, one folder or file per rule."""
+        return f"{self.results}/benchmarks"
+
+
+def _batch(batch: int | str) -> str:
+    return f"batch-{batch:05d}" if isinstance(batch, int) else f"batch-{batch}"
+
+
+def environment_prefix(stage: str) -> Path:
+    """Folder of a stage's uv environment, which exists once `make envs` has run."""
+    return Path(".envs") / stage
+
+
+def conda_file(stage: str) -> str:
+    """Conda environment of a stage, relative to a rule file."""
+    return f"../../envs/{stage}.yaml"
+
+
+def container_image(stage: str) -> str:
+    """Apptainer image of a stage."""
+    return f"containers/{stage}.sif"

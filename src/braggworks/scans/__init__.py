@@ -1,0 +1,1 @@
+"""Reading, correcting, cropping and writing measured scans."""
