@@ -57,7 +57,7 @@ def _usage(prog: str) -> str:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911
     """Run one verb.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The configuration: every key with its unit, default and bound. Unknown keys are errors; nothing else reads config files."""
+"""The configuration: every key with unit, default and bound; unknown keys are errors; only this module reads it."""
 
 from __future__ import annotations
 
@@ -146,11 +146,11 @@ class Campaign(Model):
     seed: int = Field(0, ge=0, lt=2**63, description="Part of every particle's identity.")
     count: int = Field(ge=1, le=10_000_000, description="Number of particles.")
     batch_size: int = Field(ge=1, le=100_000, description="Particles per job and file.")
-    crystal: CrystalConfig = Field(default_factory=lambda: CrystalConfig())
-    relaxation: RelaxationConfig = Field(default_factory=lambda: RelaxationConfig())
-    diffraction: DiffractionConfig = Field(default_factory=lambda: DiffractionConfig())
-    detector: DetectorConfig = Field(default_factory=lambda: DetectorConfig())
-    patches: PatchConfig = Field(default_factory=lambda: PatchConfig())
+    crystal: CrystalConfig = Field(default_factory=CrystalConfig)
+    relaxation: RelaxationConfig = Field(default_factory=RelaxationConfig)
+    diffraction: DiffractionConfig = Field(default_factory=DiffractionConfig)
+    detector: DetectorConfig = Field(default_factory=DetectorConfig)
+    patches: PatchConfig = Field(default_factory=PatchConfig)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -220,8 +220,8 @@ class TrainingConfig(Model):
 
     release: Name = Field(description="Release that is trained on.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seeds initial weights, order and augmentation.")
-    network: NetworkConfig = Field(default_factory=lambda: NetworkConfig())
-    loss: LossConfig = Field(default_factory=lambda: LossConfig())
+    network: NetworkConfig = Field(default_factory=NetworkConfig)
+    loss: LossConfig = Field(default_factory=LossConfig)
     epochs: int = Field(100, ge=1, le=100_000, description="Passes over the training samples.")
     batch_size: int = Field(32, ge=1, le=65_536, description="Samples per optimiser step.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Adam's initial learning rate.")
@@ -244,7 +244,7 @@ class EvaluationConfig(Model):
     gap_widths_px: list[Annotated[int, Field(ge=1, le=MAX_GAP_PX)]] = Field([3, 6, 9, 12], min_length=1)
     interpolations: list[Interpolation] = Field(["nearest", "linear", "cubic"], min_length=1)
     intensity_strata: int = Field(4, ge=1, le=100, description="Number of strata of equal size by mean counts.")
-    must_beat: BarConfig | None = Field(default_factory=lambda: BarConfig())
+    must_beat: BarConfig | None = Field(default_factory=BarConfig)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -292,12 +292,12 @@ class Config(Model):
     results: str = Field(pattern=r"^[A-Za-z0-9_./-]+$", description="Folder that receives everything.")
     campaigns: list[Campaign] = Field(min_length=1, description="Names of files in the folder campaigns/.")
     releases: list[Release] = Field(min_length=1)
-    splits: SplitConfig = Field(default_factory=lambda: SplitConfig())
+    splits: SplitConfig = Field(default_factory=SplitConfig)
     training: TrainingConfig
-    evaluation: EvaluationConfig = Field(default_factory=lambda: EvaluationConfig())
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     comparison: ComparisonConfig
     scan: ScanConfig
-    figures: FigureConfig = Field(default_factory=lambda: FigureConfig())
+    figures: FigureConfig = Field(default_factory=FigureConfig)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

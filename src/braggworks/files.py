@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -17,6 +18,34 @@ if TYPE_CHECKING:
     import h5py
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class _Disk(io.FileIO):
+    """File for HDF5, which crashes when a write fails: the first failure is kept, and raised when HDF5 is done."""
+
+    failure: BaseException | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        done = 0
+        try:
+            while self.failure is None and done < len(view):
+                done += super().write(view[done:]) or 0
+        except BaseException as error:  # an interrupt inside HDF5's call crashes it, too
+            self.failure = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return size or 0
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        if self.failure:
+            raise self.failure
 
 
 @contextlib.contextmanager
@@ -53,7 +82,9 @@ def _explain_write_error(error: OSError, final: Path) -> Exception:
     if error.errno in _FULL or any(os.strerror(code) in text for code in _FULL):
         return FileError(f"The disk that holds {final.parent} is full: free some space and run the same command again.")
     if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
-        return FileError(f"{final.parent} cannot be written ({os.strerror(error.errno)}): choose another output folder.")
+        return FileError(
+            f"{final.parent} cannot be written ({os.strerror(error.errno)}): choose another output folder."
+        )
     return error
 
 
@@ -114,7 +145,11 @@ def create_h5(final: str | Path, kind: str, **attributes: Any) -> Iterator[h5py.
     """
     import h5py
 
-    with atomic_path(final) as temporary, h5py.File(temporary, "w", libver=("v110", "v110"), track_order=False) as file:
+    with (
+        atomic_path(final) as temporary,
+        _Disk(temporary, "w+") as disk,
+        h5py.File(disk, "w", libver=("v110", "v110"), track_order=False) as file,
+    ):
         file.attrs["kind"] = kind
         for name, value in attributes.items():
             file.attrs[name] = json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value

@@ -54,6 +54,10 @@ class Paths:
         """NetCDF of the sweep over gap widths."""
         return f"{self.results}/releases/{release}/inpaint/gap_width.nc"
 
+    def examples(self, release: str = "{release}") -> str:
+        """HDF5 of a few held-out patches and their fillings, for the figure."""
+        return f"{self.results}/releases/{release}/inpaint/examples.h5"
+
     def gate(self, release: str = "{release}") -> str:
         """JSON that says by how much the network clears its bar."""
         return f"{self.results}/releases/{release}/inpaint/gate.json"
@@ -114,6 +118,11 @@ class Paths:
     def log(self, rule: str, *wildcards: str) -> str:
         """Log of one job."""
         return f"{self.results}/logs/{'/'.join((rule, *wildcards))}.log"
+
+    @property
+    def workflow_log(self) -> str:
+        """Everything that Snakemake said."""
+        return f"{self.results}/logs/workflow.log"
 
     def benchmark(self, rule: str, *wildcards: str) -> str:
         """Wall time and memory of one job."""

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import cast
 
-from braggworks.config import CampaignRecipe, RecipeT, campaign_recipe, load_campaign, parse_recipe
+from braggworks.config import RecipeT, campaign_recipe, load_campaign, parse_recipe
 from braggworks.errors import ConfigError
 
 
@@ -21,7 +21,7 @@ def add_recipe_arguments(parser: argparse.ArgumentParser, *, campaign: bool) -> 
 def read_recipe(args: argparse.Namespace, model: type[RecipeT], stage: str = "") -> RecipeT:
     """Return the recipe that the arguments of `add_recipe_arguments` give. Raises `ConfigError`."""
     if getattr(args, "campaign", None):
-        return cast(RecipeT, cast(CampaignRecipe, campaign_recipe(stage, load_campaign(args.campaign))))
+        return cast(RecipeT, campaign_recipe(stage, load_campaign(args.campaign)))
     text = args.recipe
     if not text.lstrip().startswith("{"):
         try:

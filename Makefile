@@ -1,0 +1,46 @@
+# The commands of the README. `make demo` and `make test` do all the set-up that they need.
+SHELL := /bin/bash
+ENVS ?= .envs
+export BRAGGWORKS_ENVS := $(ENVS)
+STAGES := workflow particles relax scatter learn figures
+PYTHON := $(ENVS)/develop/bin
+CORES ?= 2
+
+.PHONY: demo test envs pynx lint lock schema clean help
+
+help:
+	@echo "make demo    run the whole chain in miniature; ends with the path of the report"
+	@echo "make test    run the tests"
+	@echo "make envs    make one environment per stage (part of demo and test)"
+	@echo "make lint    check style, types and the workflow"
+	@echo "make lock    write the pins of all environments anew"
+
+demo: envs
+	@$(ENVS)/workflow/bin/braggworks run config/demo.yaml --cores $(CORES)
+
+test: $(ENVS)/develop/.ready envs
+	@$(PYTHON)/python -m pytest
+
+envs: $(STAGES:%=$(ENVS)/%/.ready) pynx
+
+pynx: | $(ENVS)/workflow/.ready
+	@test -x $(ENVS)/pynx/bin/braggworks || envs/install_pynx.sh
+
+$(ENVS)/%/.ready: envs/%.txt
+	@envs/install.sh $*
+
+lint: $(ENVS)/develop/.ready
+	$(PYTHON)/ruff check
+	$(PYTHON)/ruff format --check
+	$(PYTHON)/mypy
+	$(PYTHON)/snakefmt --check Snakefile workflow
+	PATH="$(abspath $(PYTHON)):$$PATH" $(PYTHON)/snakemake --lint
+
+schema: $(ENVS)/workflow/.ready
+	$(ENVS)/workflow/bin/braggworks schema --output config/schema.json
+
+lock:
+	envs/lock.sh
+
+clean:
+	rm -rf results .snakemake

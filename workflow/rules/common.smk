@@ -1,0 +1,60 @@
+from braggworks.errors import ConfigError
+from braggworks.config import (
+    EvaluateRecipe,
+    FigureRecipe,
+    ManifestRecipe,
+    ScanRecipe,
+    TrainRecipe,
+    campaign_recipe,
+    load_config,
+)
+from braggworks.paths import Paths, conda_file, container_image
+from braggworks.targets import (
+    default_targets,
+    figure_inputs,
+    measured_scan,
+    release_shards,
+    release_sidecars,
+    report_inputs,
+    scan_source,
+)
+from braggworks.versions import STAGE_VERSIONS
+
+if config and not workflow.overwrite_configfiles:
+    raise ConfigError(
+        "--config is not used: write the value into a YAML file and pass that with --configfile."
+    )
+
+CONFIG_FILE = str((workflow.overwrite_configfiles or ["config/demo.yaml"])[0])
+CONFIG = load_config(CONFIG_FILE)
+PATHS = Paths(CONFIG.results)
+
+
+wildcard_constraints:
+    campaign=r"[a-z0-9][a-z0-9_-]*",
+    release=r"[a-z0-9][a-z0-9_-]*",
+    figure=r"[a-z0-9-]+",
+    batch=r"\d{5}",
+
+
+localrules:
+    all,
+
+
+def recipe_of(stage):
+    """A param function: the JSON of what `stage` uses of its campaign."""
+
+    def recipe(wildcards):
+        return campaign_recipe(stage, CONFIG.campaign(wildcards.campaign)).to_json()
+
+    return recipe
+
+
+def batch_size(wildcards):
+    return CONFIG.campaign(wildcards.campaign).batch_size
+
+
+def fixed(recipe):
+    """A param function of a recipe without wildcards; as a plain string its braces would be read as wildcards."""
+    text = recipe.to_json()
+    return lambda wildcards: text

@@ -1,0 +1,24 @@
+rule relax_batch:
+    input:
+        PATHS.batch_file("crystals"),
+    output:
+        PATHS.batch_file("relaxed"),
+    log:
+        PATHS.log("relax_batch", "{campaign}", "{batch}"),
+    benchmark:
+        PATHS.benchmark("relax_batch", "{campaign}", "{batch}")
+    conda:
+        conda_file("relax")
+    container:
+        container_image("relax")
+    envmodules:
+        "braggworks/relax",
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    params:
+        recipe=recipe_of("relax"),
+    shell:
+        "braggworks relax --recipe {params.recipe:q} --input {input:q} --output {output:q}"
+        " --threads {threads} > {log:q} 2>&1"

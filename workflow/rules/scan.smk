@@ -1,0 +1,80 @@
+SCAN_RECIPE = fixed(ScanRecipe(version=STAGE_VERSIONS["scan"], scan=CONFIG.scan))
+
+
+rule simulate_scan:
+    input:
+        PATHS.batch_file("patterns-nufft", CONFIG.scan.simulated, 0),
+    output:
+        PATHS.simulated_scan,
+    log:
+        PATHS.log("simulate_scan"),
+    benchmark:
+        PATHS.benchmark("simulate_scan")
+    conda:
+        conda_file("learn")
+    container:
+        container_image("learn")
+    envmodules:
+        "braggworks/learn",
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        recipe=SCAN_RECIPE,
+    shell:
+        "braggworks simulate-scan --recipe {params.recipe:q} --patterns {input:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule prepare_scan:
+    input:
+        scan_source(CONFIG),
+    output:
+        PATHS.prepared_scan,
+    log:
+        PATHS.log("prepare_scan"),
+    benchmark:
+        PATHS.benchmark("prepare_scan")
+    conda:
+        conda_file("learn")
+    container:
+        container_image("learn")
+    envmodules:
+        "braggworks/learn",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        recipe=SCAN_RECIPE,
+    shell:
+        "braggworks scan {input:q} --recipe {params.recipe:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule inpaint_scan:
+    input:
+        scan=PATHS.prepared_scan,
+        weights=PATHS.weights(CONFIG.training.release),
+    output:
+        scan=PATHS.inpainted_scan,
+        scores=PATHS.scan_scores,
+    log:
+        PATHS.log("inpaint_scan"),
+    benchmark:
+        PATHS.benchmark("inpaint_scan")
+    conda:
+        conda_file("learn")
+    container:
+        container_image("learn")
+    envmodules:
+        "braggworks/learn",
+    threads: 2
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        recipe=SCAN_RECIPE,
+        version=STAGE_VERSIONS["inpaint"],
+    shell:
+        "braggworks inpaint {input.scan:q} --recipe {params.recipe:q} --weights {input.weights:q}"
+        " --output {output.scan:q} --scores {output.scores:q} --threads {threads} > {log:q} 2>&1"

@@ -1,0 +1,32 @@
+rule train_network:
+    input:
+        manifest=PATHS.manifest(),
+        shards=lambda wildcards: release_shards(CONFIG, wildcards.release),
+    output:
+        weights=PATHS.weights(),
+        history=PATHS.history(),
+        card=PATHS.model_card(),
+    log:
+        PATHS.log("train_network", "{release}"),
+    benchmark:
+        PATHS.benchmark("train_network", "{release}")
+    conda:
+        conda_file("learn")
+    container:
+        container_image("learn")
+    envmodules:
+        "braggworks/learn",
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=600,
+    params:
+        recipe=fixed(
+            TrainRecipe(version=STAGE_VERSIONS["train"], training=CONFIG.training)
+        ),
+        # The state outlives a failed job: Snakemake deletes declared outputs before a retry.
+        state=PATHS.training_state(),
+    shell:
+        "braggworks train --recipe {params.recipe:q} --manifest {input.manifest:q} --state {params.state:q}"
+        " --weights {output.weights:q} --history {output.history:q} --card {output.card:q} --threads {threads}"
+        " > {log:q} 2>&1"
