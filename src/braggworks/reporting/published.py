@@ -1,0 +1,33 @@
+"""Numbers from the literature that a run's own are shown beside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A published number, where it was published, and what differs from the run that it stands beside."""
+
+    value: float | str
+    source: str
+    caution: str = ""
+
+
+MASTO_2024 = "Masto et al., J. Appl. Cryst. 2024, 10.1107/S1600576724004163"
+
+# Mean PCC in the gap, log scale, by gap width in pixels.
+INPAINTING_PCC = {
+    width: Anchor(
+        value,
+        MASTO_2024,
+        "published on patches of one noise-free 128^3 pattern of unstated oversampling, with one network per width",
+    )
+    for width, value in ((3, 0.9886), (6, 0.9767), (9, 0.9549), (12, 0.9463))
+}
+
+# Parameters of the 3-D patch inpainter, as printed.
+INPAINTER_PARAMETERS = Anchor(2_770_000, MASTO_2024, "printed as about 2.77 million")
+
+# Training samples.
+INPAINTING_PATCHES = Anchor(30_000, MASTO_2024, "half of them experimental")

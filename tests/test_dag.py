@@ -1,0 +1,149 @@
+"""The plan of the workflow: which rules run again after which change, without running any stage."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("snakemake", reason="the workflow's plan needs Snakemake")
+
+from braggworks.planning import parse_job_counts
+
+ROOT = Path(__file__).parents[1]
+AFTER_SHARDS = {"write_manifest", "train_network", "evaluate_network", "check_network", "inpaint_scan"}
+
+
+def snakemake(folder: Path, *options: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "BRAGGWORKS_TEST_DATA"}
+    result = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *options],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=environment,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def rules_to_run(folder: Path) -> dict[str, int]:
+    return parse_job_counts(snakemake(folder, "--dry-run", "--quiet", "host"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which every file of the demo exists and is up to date, though empty."""
+    folder = tmp_path_factory.mktemp("workflow")
+    for name in ("workflow", "config", "envs"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "Snakefile", folder)
+    summary = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--summary"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    for line in summary.stdout.splitlines()[1:]:
+        output = folder / line.split("\t")[0]
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.touch()
+    snakemake(folder, "--touch", "--forceall")
+    return folder
+
+
+@pytest.fixture
+def edit(finished: Path, tmp_path: Path) -> Callable[[str, str, str], dict[str, int]]:
+    """Replace text in one file of a copy of the finished folder, and return the rules that would run."""
+
+    def change(file: str, old: str, new: str) -> dict[str, int]:
+        folder = tmp_path / "copy"
+        shutil.copytree(finished, folder, symlinks=True)
+        text = (folder / file).read_text()
+        assert old in text
+        (folder / file).write_text(text.replace(old, new))
+        return rules_to_run(folder)
+
+    return change
+
+
+def test_plain_snakemake_makes_the_report(tmp_path: Path) -> None:
+    for name in ("workflow", "config", "envs"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "Snakefile", tmp_path)
+    rules = rules_to_run(tmp_path)
+    assert {"cut_crystals", "relax_batch", "scatter_batch", "cut_shard", "train_network", "write_report"} <= set(rules)
+    assert rules["relax_batch"] == 7
+
+
+def test_finished_run_has_nothing_to_do(finished: Path) -> None:
+    assert rules_to_run(finished) == {}
+
+
+def test_training_seed_reruns_training_and_what_follows(edit: Callable[..., dict[str, int]]) -> None:
+    rules = edit("config/demo.yaml", "  seed: 1", "  seed: 2")
+    assert set(rules) == AFTER_SHARDS - {"write_manifest"} | {"draw_figure", "write_report"}
+
+
+def test_network_width_reruns_training_and_what_follows(edit: Callable[..., dict[str, int]]) -> None:
+    rules = edit("config/demo.yaml", "network: {width: 0", "network: {width: 1")
+    assert set(rules) == AFTER_SHARDS - {"write_manifest"} | {"draw_figure", "write_report"}
+
+
+def test_figure_setting_reruns_figures_alone(edit: Callable[..., dict[str, int]]) -> None:
+    rules = edit("config/demo.yaml", "scan: {", "figures: {dpi: 77}\n\nscan: {")
+    assert set(rules) == {"draw_figure", "mesh_crystal", "write_report"}
+
+
+def test_campaign_seed_reruns_that_campaign_alone(edit: Callable[..., dict[str, int]]) -> None:
+    rules = edit("config/campaigns/demo-clamped.yaml", "seed: 1", "seed: 2")
+    assert rules["cut_crystals"] == rules["relax_batch"] == rules["scatter_batch"] == rules["cut_shard"] == 2
+    assert "compare_engines" not in rules
+
+
+def test_patch_setting_keeps_crystals_and_patterns(edit: Callable[..., dict[str, int]]) -> None:
+    rules = edit("config/campaigns/demo-free.yaml", "per_pattern: 12", "per_pattern: 10")
+    assert set(rules) == AFTER_SHARDS | {"cut_shard", "draw_figure", "write_report"}
+    assert rules["cut_shard"] == 5
+
+
+def test_more_particles_add_batches_and_rebuild_none(edit: Callable[..., dict[str, int]]) -> None:
+    rules = edit("config/campaigns/demo-free.yaml", "count: 20", "count: 24")
+    assert rules["cut_crystals"] == rules["relax_batch"] == rules["scatter_batch"] == rules["cut_shard"] == 1
+    assert AFTER_SHARDS <= set(rules)
+
+
+def test_second_material_is_one_more_campaign(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder, symlinks=True)
+    campaigns = folder / "config" / "campaigns"
+    text = (campaigns / "demo-free.yaml").read_text().replace("material: Au", "material: Pt")
+    (campaigns / "demo-platinum.yaml").write_text(text.replace("count: 20", "count: 4"))
+    config = folder / "config" / "demo.yaml"
+    config.write_text(config.read_text().replace("demo-clamped]", "demo-clamped, demo-platinum]"))
+    rules = rules_to_run(folder)
+    assert rules["relax_batch"] == 1
+
+
+def test_report_template_reruns_the_report_alone(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder, symlinks=True)
+    template = folder / "workflow" / "report" / "report.html.j2"
+    template.write_text(template.read_text() + "<!-- changed -->")
+    assert set(rules_to_run(folder)) == {"write_report"}
+
+
+def test_config_mistake_stops_the_plan_with_a_sentence(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder, symlinks=True)
+    config = folder / "config" / "demo.yaml"
+    config.write_text(config.read_text().replace("epochs:", "epoch:"))
+    result = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert result.returncode != 0
+    assert "unknown key 'training.epoch'" in result.stdout + result.stderr
