@@ -179,12 +179,12 @@ def open_h5(path: str | Path, kind: str | None = None) -> Iterator[h5py.File]:
         raise FileError(f"{path} does not exist: check the path, or run the stage that writes it.")
     try:
         file = h5py.File(path, "r")
-    except OSError as error:
+        found = file.attrs.get("kind")
+    except (OSError, KeyError, RuntimeError) as error:
         raise FileError(
             f"{path} is truncated or is no HDF5 file ({str(error).splitlines()[0]}): delete it and make it again."
         ) from None
     with file:
-        found = file.attrs.get("kind")
         if kind is not None and found != kind:
             raise FileError(f"{path} holds {found or 'unknown data'}, not {kind}: give a file of the right stage.")
         try:

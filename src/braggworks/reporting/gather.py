@@ -44,7 +44,7 @@ def training_records(config: Config, card: dict[str, Any]) -> list[Record]:
     seed = config.training.seed
     return [
         Record("inpaint.parameters", card["parameters"], "parameters", **_beside(INPAINTER_PARAMETERS)),
-        Record("inpaint.training.seconds", card["wall_seconds"], "s", seed=seed),
+        Record("inpaint.training.seconds", card["seconds"], "s", seed=seed),
         Record("inpaint.training.patches_per_second", card["patches_per_second"], "patches/s", seed=seed),
         Record("inpaint.training.best_validation_loss", card["losses"]["best_validation"], "1", seed=seed),
     ]

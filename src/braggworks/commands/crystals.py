@@ -1,0 +1,80 @@
+"""Cut one batch of crystals from the face-centred cubic lattice.
+
+Writes an HDF5 file of kind "particles" with one group per particle: atom positions in angstrom, the planes that bound
+the crystal, its shape and orientation. What a particle looks like depends on its campaign, seed and index alone.
+
+    braggworks crystals --campaign config/campaigns/demo-free.yaml --batch 0 --output crystals.h5
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from braggworks.commands._recipes import add_recipe_arguments, read_recipe
+from braggworks.config import CrystalsRecipe, load_campaign
+from braggworks.errors import ConfigError
+
+if TYPE_CHECKING:
+    import h5py
+
+    from braggworks.particles.crystals import Crystal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb."""
+    add_recipe_arguments(parser, campaign=True)
+    parser.add_argument("--batch", type=int, required=True, metavar="N", help="number of the batch, from 0")
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N", help="particles per batch (with --campaign: the campaign's own)"
+    )
+    parser.add_argument("--output", required=True, metavar="H5", help="file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the batch's file."""
+    recipe = read_recipe(args, CrystalsRecipe, "crystals")
+    size = _batch_size(args)
+
+    from tqdm import tqdm
+
+    from braggworks.files import create_h5
+    from braggworks.particles.crystals import cut
+    from braggworks.particles.materials import MATERIALS
+    from braggworks.seeds import generator
+
+    crystal, material = recipe.crystal, MATERIALS[recipe.crystal.material]
+    indices = range(args.batch * size, (args.batch + 1) * size)
+    identity = {"campaign": recipe.campaign, "batch": args.batch, "recipe": recipe.to_json(), "particles": size}
+    with create_h5(args.output, "particles", **identity) as file:
+        for index in tqdm(indices, "crystals", unit="particle", mininterval=0.1 if sys.stderr.isatty() else 5):
+            shape = crystal.shapes[index % len(crystal.shapes)]
+            rng = generator(recipe.campaign, recipe.seed, index, "crystal")
+            group = file.create_group(f"{index:07d}")
+            group.attrs["shape"] = shape
+            group.attrs["material"] = material.symbol
+            group.attrs["lattice_constant"] = material.lattice_constant
+            _write(group, cut(shape, material, crystal.atoms, rng))
+
+
+def _batch_size(args: argparse.Namespace) -> int:
+    size = args.batch_size
+    if size is None and args.campaign:
+        size = load_campaign(args.campaign).batch_size
+    if size is None:
+        raise ConfigError("--recipe does not say how many particles a batch holds: add --batch-size, such as 4.")
+    if size < 1 or args.batch < 0:
+        raise ConfigError(
+            f"--batch {args.batch} with --batch-size {size} holds no particle: count batches from 0, and sizes from 1."
+        )
+    return int(size)
+
+
+def _write(group: h5py.Group, crystal: Crystal) -> None:
+    group.create_dataset("positions", data=crystal.positions, fletcher32=True)
+    group.create_dataset("normals", data=crystal.polyhedron.normals)
+    group.create_dataset("distances", data=crystal.polyhedron.distances)
+    group.attrs["orientation"] = crystal.orientation
+    if crystal.polyhedron.interface_normal is not None:
+        group.attrs["interface_normal"] = crystal.polyhedron.interface_normal

@@ -1,0 +1,99 @@
+"""Draw one figure of the report from the files of the stages before it.
+
+braggworks figure training --input history.csv --output training.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from braggworks.commands._recipes import read_recipe
+from braggworks.config import FigureConfig, FigureRecipe
+from braggworks.errors import ConfigError, FileError, UserError
+from braggworks.figures.registry import FIGURES, Entry
+from braggworks.versions import STAGE_VERSIONS
+
+if TYPE_CHECKING:
+    from braggworks.figures.style import Look
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
+    parser.add_argument("name", metavar="NAME", help="which figure; see below")
+    parser.add_argument(
+        "--input", metavar="FILE", action="extend", nargs="+", required=True, help="files to draw from, in order"
+    )
+    parser.add_argument("--output", metavar="FILE", required=True, help="file to write (PNG, or JSON for isosurface)")
+    parser.add_argument("--recipe", metavar="JSON", help="looks, as JSON text or the path of a JSON file")
+    width = max(map(len, FIGURES))
+    lines = [f"  {name:<{width}}  {entry.about}, from {_wanted(entry)}" for name, entry in FIGURES.items()]
+    parser.epilog = "\n".join(["figures:", *lines])
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the verb. Raises `UserError` for an unknown figure, a bad recipe, or missing, wrong or damaged inputs."""
+    entry = _find(args.name)
+    recipe = FigureRecipe(version=STAGE_VERSIONS["figure"], figures=FigureConfig())
+    if args.recipe:
+        recipe = read_recipe(args, FigureRecipe)
+    _check_files(args.name, entry, args.input, args.output)
+    look = _look(recipe.figures)
+
+    from braggworks.commands._figure_inputs import READERS
+
+    data = READERS[args.name](*args.input)
+    function = getattr(importlib.import_module(f"braggworks.figures.{entry.module}"), entry.function)
+    if entry.suffix == ".json":
+        from braggworks.files import write_text
+
+        write_text(args.output, function(data))
+    else:
+        from braggworks.figures.style import save_png
+        from braggworks.files import atomic_path
+
+        figure = function(data, look)
+        with atomic_path(args.output) as temporary:
+            save_png(figure, temporary, recipe.figures.dpi)
+
+
+def _find(name: str) -> Entry:
+    if name not in FIGURES:
+        near = difflib.get_close_matches(name, FIGURES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(FIGURES)}."
+        raise UserError(f"There is no figure {name!r}: {hint}")
+    return FIGURES[name]
+
+
+def _wanted(entry: Entry) -> str:
+    return " ".join(entry.inputs) + (" ..." if entry.repeats else "")
+
+
+def _check_files(name: str, entry: Entry, inputs: list[str], output: str) -> None:
+    wanted = len(entry.inputs)
+    if len(inputs) < wanted or (len(inputs) > wanted and not entry.repeats):
+        raise UserError(
+            f"Figure {name} is drawn from {wanted} file{'s' if wanted > 1 else ''}, where --input gives "
+            f"{len(inputs)}: give --input {_wanted(entry)}, in this order."
+        )
+    for path in inputs:
+        if not Path(path).is_file():
+            raise FileError(f"{path} does not exist or is no file: check the path, or run the stage that writes it.")
+    if Path(output).suffix.lower() != entry.suffix:
+        raise UserError(f"Figure {name} is written as {entry.suffix}: let --output end so, instead of {output}.")
+
+
+def _look(config: FigureConfig) -> Look:
+    import matplotlib as mpl
+
+    from braggworks.figures.style import Look
+
+    for key in ("intensity_cmap", "phase_cmap"):
+        name = getattr(config, key)
+        if name not in mpl.colormaps:
+            near = difflib.get_close_matches(name, list(mpl.colormaps), n=1) or ["viridis"]
+            raise ConfigError(f"figures.{key}: matplotlib has no colour map {name!r}: did you mean {near[0]!r}?")
+    return Look(config.intensity_cmap, config.phase_cmap)

@@ -1,0 +1,226 @@
+"""Fill the gaps of a scan with a trained network.
+
+Gaps are what the scan's own mask, or the one given, says was not measured. With --cut-cross a synthetic cross gap is
+cut into measured counts, filled, and compared with them. The output is a CXI file: the filled counts, with the filled
+voxels as mask; and, in entry_1/braggworks, what went in (gapped), linear interpolation (linear), the standard
+deviation of log(1 + counts) over overlapping predictions (uncertainty), their number (predictions), and, for a
+synthetic gap, the measured counts (measured).
+
+    braggworks inpaint prepared.cxi --weights weights.safetensors --output out.cxi --cut-cross 6 --cut-offset 12 12
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from braggworks.commands._recipes import read_recipe
+from braggworks.commands.scan import add_reading_arguments, positive_int, read_usable
+from braggworks.config import ScanRecipe
+from braggworks.errors import ScanError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from braggworks.inpainting.model import Inpainter
+    from braggworks.inpainting.whole_scan import Inpainted
+    from braggworks.scans.scan import Scan
+
+DEFAULT_STRIDE = 8
+DEFAULT_OFFSET = (12, 12)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done: the synthetic gap's width, None for real gaps, its offset from the peak, and the stride."""
+
+    cut_px: int | None
+    offset_px: tuple[int, int]
+    stride_px: int
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What is filled, what of it is scored, and where a synthetic gap lies."""
+
+    mask: NDArray[np.bool_]
+    scored: NDArray[np.bool_] | None = None
+    start: tuple[int, int] | None = None
+    peak: tuple[int, int, int] | None = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb."""
+    add_reading_arguments(parser)
+    parser.add_argument("--weights", required=True, metavar="SAFETENSORS", help="trained weights")
+    parser.add_argument("--output", required=True, metavar="CXI", help="file to write")
+    parser.add_argument("--recipe", metavar="JSON", help="synthetic gap and stride, as JSON text or a JSON file")
+    parser.add_argument("--cut-cross", type=positive_int, metavar="PX", help="cut a synthetic cross gap of this width")
+    parser.add_argument(
+        "--cut-offset",
+        type=int,
+        nargs=2,
+        metavar=("DY", "DX"),
+        help="from the peak to the synthetic gap's first pixel (default: 12 12)",
+    )
+    parser.add_argument("--stride", type=positive_int, metavar="PX", help="step between windows (default: 8)")
+    parser.add_argument("--scores", metavar="JSON", help="comparison with the measured counts to write")
+    parser.add_argument("--threads", type=positive_int, default=1, metavar="N", help="processor threads (default: 1)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the filled scan, and its scores."""
+    work = _work(args)
+
+    import torch
+
+    from braggworks.files import write_json
+    from braggworks.inpainting.model import Inpainter
+
+    torch.set_num_threads(args.threads)
+    scan = read_usable(args)
+    gap = _gap(scan, work)
+    inpainter = Inpainter.load(args.weights)
+    _announce(scan, gap, work, inpainter.patch)
+    if args.dry_run:
+        return
+    began = time.perf_counter()
+    found = _fill(scan, gap, work, inpainter)
+    seconds = time.perf_counter() - began
+    fillings = _interpolations(scan, gap)
+    _write(args.output, scan, gap, found, fillings["linear"])
+    if gap.scored is not None:
+        scores = _scores(scan, gap, work, {"network": found.counts, **fillings})
+        if args.scores:
+            write_json(args.scores, {**scores, "seconds": seconds, "windows": found.windows})
+        _print(scores)
+    print(f"{args.output}: {int(gap.mask.sum())} voxels filled in {seconds:.1f} s")
+
+
+def _work(args: argparse.Namespace) -> Work:
+    """Join options and recipe; options win."""
+    cut, offset, stride = args.cut_cross, args.cut_offset, args.stride
+    if args.recipe:
+        scan = read_recipe(args, ScanRecipe).scan
+        cut, offset, stride = cut or scan.gap_px, offset or scan.gap_offset_px, stride or scan.stride_px
+    if args.scores and cut is None:
+        raise ScanError("--scores compares with counts under a synthetic gap: give --cut-cross, too.")
+    y, x = offset or DEFAULT_OFFSET
+    return Work(cut, (y, x), stride or DEFAULT_STRIDE)
+
+
+def _gap(scan: Scan, work: Work) -> Gap:
+    if work.cut_px is None:
+        if not scan.gap.any():
+            raise ScanError(
+                f"{scan.source} has no gap: give a --mask of what was not measured, or --cut-cross for a synthetic gap."
+            )
+        return Gap(scan.gap)
+
+    from braggworks.evaluation.scan_scores import cut_cross
+    from braggworks.scans.prepare import find_peak
+
+    peak = find_peak(scan.counts, scan.mask).position
+    cross, start = cut_cross(scan.counts.shape, peak, work.cut_px, work.offset_px)
+    return Gap(scan.gap | cross, cross & ~scan.gap, start, peak)
+
+
+def _announce(scan: Scan, gap: Gap, work: Work, patch: int) -> None:
+    """Say what will be done; refuse what cannot be."""
+    from braggworks.inpainting.whole_scan import check_slabs, find_slabs, window_count
+
+    slabs = find_slabs(gap.mask)
+    check_slabs(scan.counts.shape, slabs, patch)
+    windows = window_count(scan.counts.shape, slabs, patch, work.stride_px)
+    print(f"{scan.source}: {'x'.join(map(str, scan.counts.shape))}{', simulated' if scan.simulated else ''}")
+    for slab in slabs:
+        print(f"gap normal to {'zyx'[slab.axis]}: {slab.width} px from {slab.start}")
+    print(f"{int(gap.mask.sum())} voxels to fill with {windows} windows of {patch}^3 voxels, {work.stride_px} px apart")
+
+
+def _fill(scan: Scan, gap: Gap, work: Work, inpainter: Inpainter) -> Inpainted:
+    from tqdm import tqdm
+
+    from braggworks.inpainting.whole_scan import fill_scan, find_slabs, window_count
+
+    total = window_count(scan.counts.shape, find_slabs(gap.mask), inpainter.patch, work.stride_px)
+    interval = 0.1 if sys.stderr.isatty() else 5
+    with tqdm(total=total, desc="inpaint", unit="window", mininterval=interval) as bar:
+        return fill_scan(
+            scan.counts,
+            gap.mask,
+            inpainter.fill,
+            patch=inpainter.patch,
+            stride=work.stride_px,
+            progress=bar.update,
+        )
+
+
+def _interpolations(scan: Scan, gap: Gap) -> dict[str, NDArray[Any]]:
+    import numpy as np
+
+    from braggworks.inpainting.interpolation import METHODS, interpolate
+
+    logs = np.log1p(np.where(gap.mask, 0, scan.counts).astype(np.float64))
+    found: dict[str, NDArray[Any]] = {}
+    for method in METHODS if gap.scored is not None else ("linear",):
+        filled = np.expm1(np.maximum(interpolate(logs, gap.mask, method), 0))
+        found[method] = np.where(gap.mask, filled, scan.counts)
+    return found
+
+
+def _write(path: str, scan: Scan, gap: Gap, found: Inpainted, linear: NDArray[Any]) -> None:
+    import numpy as np
+
+    from braggworks.scans.writers import write_scan
+
+    extra: dict[str, NDArray[Any]] = {
+        "gapped": np.where(gap.mask, scan.counts.dtype.type(0), scan.counts),
+        "linear": linear.astype(found.counts.dtype),
+        "uncertainty": found.uncertainty,
+        "predictions": found.predictions,
+    }
+    if gap.scored is not None:
+        extra["measured"] = scan.counts
+    filled = replace(scan, counts=found.counts, mask=gap.mask)
+    peak = {} if gap.peak is None else {"peak": np.array(gap.peak)}
+    write_scan(path, filled, extra, **peak)
+
+
+def _scores(scan: Scan, gap: Gap, work: Work, fillings: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    from braggworks.evaluation.scan_scores import score_fillings
+
+    assert gap.scored is not None and gap.start is not None and gap.peak is not None  # noqa: S101 - a synthetic gap
+    overall, strata = score_fillings(scan.counts, gap.scored, fillings)
+    return {
+        "simulated": scan.simulated,
+        "title": scan.title,
+        "shape": list(scan.counts.shape),
+        "peak": list(gap.peak),
+        "gap": {
+            "kind": "cross",
+            "width_px": work.cut_px,
+            "offset_px": list(work.offset_px),
+            "start": list(gap.start),
+        },
+        "stride_px": work.stride_px,
+        "voxels": int(gap.scored.sum()),
+        "pcc": overall,
+        "strata": strata,
+    }
+
+
+def _print(scores: dict[str, Any]) -> None:
+    """Print the coefficients, overall and by stratum."""
+    rows = [("all", scores["voxels"], scores["pcc"])]
+    rows += [(f"{part['mean_counts']:.3g}", part["voxels"], part["pcc"]) for part in scores["strata"]]
+    print("correlation of log(1 + counts) in the gap, overall and by mean counts per voxel:")
+    print(f"{'counts':>10}{'voxels':>10}" + "".join(f"{method:>10}" for method in scores["pcc"]))
+    for counts, voxels, found in rows:
+        cells = "".join(f"{'-':>10}" if value is None else f"{value:10.4f}" for value in found.values())
+        print(f"{counts:>10}{voxels:>10}{cells}")

@@ -1,0 +1,135 @@
+"""Say what a scan holds, correct it, and crop it around its Bragg peak.
+
+Reads CXI, HDF5, npz, npy and tif (one file of many pages, or a folder of files). Dark field and white field are
+applied where the file holds them, pixels that cannot be trusted are masked, and the peak is found. With --output the
+corrected counts around the peak are written as CXI.
+
+    braggworks scan scan.cxi --output prepared.cxi --crop 128
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from braggworks.commands._recipes import read_recipe
+from braggworks.config import MAX_GRID, ScanRecipe
+from braggworks.errors import ScanError
+
+if TYPE_CHECKING:
+    from braggworks.scans.prepare import Prepared
+    from braggworks.scans.scan import Scan
+
+DEFAULT_CROP = 128
+
+
+def positive_int(text: str) -> int:
+    """Return a positive whole number, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
+def _not_negative(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is negative")
+    return value
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what says how a scan is read."""
+    parser.add_argument("scan", metavar="SCAN", help="CXI, HDF5, npz, npy or tif file, or a folder of tif files")
+    parser.add_argument("--dataset", metavar="NAME", help="array in the file (default: CXI's place, or the largest)")
+    parser.add_argument("--mask", metavar="FILE", help="further mask, of the scan's or a frame's shape; 0 is measured")
+    parser.add_argument("--bad-to-mask", action="store_true", help="mask NaN, infinite and negative counts")
+
+
+def read_usable(args: argparse.Namespace) -> Scan:
+    """Read and check the scan that the arguments of `add_reading_arguments` name."""
+    from braggworks.scans.readers import read_scan, usable
+
+    return usable(read_scan(args.scan, args.dataset, args.mask), bad_to_mask=args.bad_to_mask)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb."""
+    add_reading_arguments(parser)
+    parser.add_argument("--output", metavar="CXI", help="corrected and cropped scan to write")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--crop", type=positive_int, metavar="N", help="voxels per axis, even (default: 128)")
+    size.add_argument("--recipe", metavar="JSON", help="the crop, as JSON text or a JSON file")
+    for name, what in (("dark", "dark field"), ("white-field", "white field")):
+        group = parser.add_mutually_exclusive_group()
+        group.add_argument(f"--{name}", metavar="FILE", help=f"{what} to use (default: the file's own)")
+        group.add_argument(f"--no-{name}", action="store_true", help=f"apply no {what}")
+    parser.add_argument(
+        "--roi-origin",
+        type=_not_negative,
+        nargs=2,
+        default=(0, 0),
+        metavar=("Y", "X"),
+        help="first pixel of the scan's frames in larger fields (default: 0 0)",
+    )
+    parser.add_argument("--keep-hot-pixels", action="store_true", help="do not mask hot pixels")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print what the scan holds; write it corrected and cropped."""
+    size = read_recipe(args, ScanRecipe).scan.crop if args.recipe else args.crop or DEFAULT_CROP
+    if size % 2 or not 2 <= size <= MAX_GRID:
+        raise ScanError(f"--crop {size} cannot be used: give an even number of voxels from 2 to {MAX_GRID}.")
+
+    from braggworks.scans.prepare import prepare
+    from braggworks.scans.writers import write_scan
+
+    scan = _with_fields(args, read_usable(args))
+    _print_scan(scan)
+    prepared = prepare(scan, size, tuple(args.roi_origin), hot_pixels=not args.keep_hot_pixels)
+    _print_prepared(prepared)
+    if args.output:
+        write_scan(args.output, prepared.scan, source=scan.source, window=list(prepared.window))
+        print(f"written to {args.output}")
+
+
+def _with_fields(args: argparse.Namespace, scan: Scan) -> Scan:
+    from braggworks.scans.readers import read_field
+
+    dark = None if args.no_dark else read_field(args.dark) if args.dark else scan.dark
+    white = None if args.no_white_field else read_field(args.white_field) if args.white_field else scan.white_field
+    return replace(scan, dark=dark, white_field=white)
+
+
+def _print_scan(scan: Scan) -> None:
+    counts = scan.counts
+    known = {
+        "title": scan.title,
+        "format": f"{scan.format} ({scan.source}){', simulated' if scan.simulated else ''}",
+        "shape": f"{'x'.join(map(str, counts.shape))} ({', '.join(scan.axes)}), {counts.dtype}",
+        "counts": f"{counts.sum(dtype='f8'):.6g} in all, at most {counts.max():.6g}",
+        "mask": "none" if scan.mask is None else f"{scan.mask.mean():.3%} not measured",
+        "dark field": "none" if scan.dark is None else "x".join(map(str, scan.dark.shape)),
+        "white field": "none" if scan.white_field is None else "x".join(map(str, scan.white_field.shape)),
+        "energy": "unknown" if scan.energy_ev is None else f"{scan.energy_ev / 1e3:.4f} keV",
+        "distance": "unknown" if scan.distance_m is None else f"{scan.distance_m:g} m",
+        "pixel": "unknown" if scan.pixel_m is None else " x ".join(f"{size * 1e6:g} um" for size in scan.pixel_m),
+        "angles": ", ".join(
+            f"{name} {value.min():g} to {value.max():g} deg" if value.size > 1 else f"{name} {value.item():g} deg"
+            for name, value in scan.angles.items()
+        )
+        or "unknown",
+    }
+    for name, text in known.items():
+        if text:
+            print(f"{name:<13}{text}")
+
+
+def _print_prepared(prepared: Prepared) -> None:
+    peak, scan = prepared.peak, prepared.scan
+    centre = ", ".join(f"{value:.2f}" for value in peak.centre)
+    print(f"{'corrections':<13}{'; '.join(prepared.notes) or 'none'}")
+    print(f"{'peak':<13}maximum {peak.maximum:.6g} at (z, y, x) = {peak.position}, centre of mass ({centre})")
+    first = ", ".join(map(str, prepared.window))
+    print(f"{'crop':<13}{'x'.join(map(str, scan.counts.shape))} from ({first}), {scan.gap.mean():.3%} masked")

@@ -1,0 +1,118 @@
+"""What training minimises: errors inside the gap, and structural similarity.
+
+Arrays are (batch, 1, z, y, x); values are normalised to about [0, 1].
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from braggworks.config import LossConfig
+
+Norm = Literal["mae", "mse"]
+
+# Window and constants of Wang et al. (2004), for values between 0 and 1.
+_SIGMA = 1.5
+_WINDOW = 11
+_C1, _C2 = 0.01**2, 0.03**2
+
+
+def gap_error(prediction: Tensor, truth: Tensor, mask: Tensor, norm: Norm = "mse") -> Tensor:
+    """Return the mean error over the gap's voxels of each sample, averaged over the samples.
+
+    Parameters
+    ----------
+    prediction, truth
+        Patches of shape (batch, 1, z, y, x).
+    mask
+        1 inside the gap, 0 elsewhere; the same shape.
+    norm
+        ``mae`` for absolute, ``mse`` for squared differences.
+    """
+    error = _magnitude((prediction - truth) * mask, norm)
+    return (_total(error) / _total(mask).clamp(min=1)).mean()
+
+
+def gap_gradient_error(prediction: Tensor, truth: Tensor, mask: Tensor, norm: Norm = "mse") -> Tensor:
+    """Return the mean error of the differences between neighbours, of which at least one lies in the gap.
+
+    Outside the gap the measured values are taken, so that the step at the gap's edge counts too. Parameters are those
+    of `gap_error`.
+    """
+    difference = (prediction - truth) * mask
+    total = count = torch.zeros(len(mask), dtype=difference.dtype, device=difference.device)
+    for axis in (2, 3, 4):
+        length = mask.shape[axis] - 1
+        inside = torch.maximum(mask.narrow(axis, 0, length), mask.narrow(axis, 1, length))
+        total = total + _total(_magnitude(torch.diff(difference, dim=axis), norm))
+        count = count + _total(inside)
+    return (total / count.clamp(min=1)).mean()
+
+
+def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Return the structural similarity of each sample, 1 for identical patches.
+
+    The index of Wang et al., IEEE Trans. Image Process. 13, 600 (2004), 10.1109/TIP.2003.819861, in three dimensions:
+    Gaussian window of 11 voxels and a standard deviation of 1.5 voxels, averaged over all places where the window lies
+    inside the patch. Smaller patches take the largest odd window that fits.
+
+    Parameters
+    ----------
+    prediction, truth
+        Patches of shape (batch, 1, z, y, x) with equal edges.
+
+    Returns
+    -------
+    Tensor
+        Shape (batch,).
+    """
+    window = torch.from_numpy(_window(prediction.shape[-1])).to(prediction)
+    moments = torch.cat([prediction, truth, prediction * prediction, truth * truth, prediction * truth], 1)
+    for _ in range(3):
+        moments = torch.movedim(moments @ window.T, -1, 2)
+    mean_p, mean_t, square_p, square_t, product = moments.unbind(1)
+    numerator = (2 * mean_p * mean_t + _C1) * (2 * (product - mean_p * mean_t) + _C2)
+    variances = square_p - mean_p * mean_p + square_t - mean_t * mean_t
+    return (numerator / ((mean_p * mean_p + mean_t * mean_t + _C1) * (variances + _C2))).mean((1, 2, 3))
+
+
+def inpainting_loss(prediction: Tensor, truth: Tensor, mask: Tensor, config: LossConfig) -> Tensor:
+    """Return the published sum: in-gap error + (1 - SSIM) + in-gap gradient error, each with its weight.
+
+    Masto et al., J. Appl. Cryst. (2024), 10.1107/S1600576724004163. Parameters are those of `gap_error`, and the
+    weights. A term of weight 0 is not computed.
+    """
+    loss = torch.zeros((), dtype=prediction.dtype, device=prediction.device)
+    if config.gap:
+        loss = loss + config.gap * gap_error(prediction, truth, mask, config.error)
+    if config.ssim:
+        loss = loss + config.ssim * (1 - ssim(prediction, truth)).mean()
+    if config.gradient:
+        loss = loss + config.gradient * gap_gradient_error(prediction, truth, mask, config.error)
+    return loss
+
+
+def _magnitude(difference: Tensor, norm: Norm) -> Tensor:
+    return difference.abs() if norm == "mae" else difference.square()
+
+
+def _total(x: Tensor) -> Tensor:
+    return x.sum((1, 2, 3, 4))
+
+
+@lru_cache
+def _window(size: int) -> NDArray[np.float64]:
+    """Return the matrix (places, size) that averages a line of voxels with the window at each of its places."""
+    width = min(_WINDOW, size - 1 + size % 2)
+    weights = np.exp(-0.5 * ((np.arange(width) - width // 2) / _SIGMA) ** 2)
+    places = size - width + 1
+    matrix = np.zeros((places, size))
+    for place in range(places):
+        matrix[place, place : place + width] = weights / weights.sum()
+    return matrix

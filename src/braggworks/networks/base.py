@@ -1,0 +1,26 @@
+"""What every network offers to the training loop and to inpainting."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+
+
+class Network(nn.Module):
+    """Fills the gaps of normalised patches.
+
+    Its ``forward`` is called with ``values``, the patches scaled to [0, 1] with their gaps set to 0 (or to an
+    interpolation, if `uses_prior`), and ``mask``, 1 in the gaps; both float32 of shape (batch, 1, z, y, x). It returns
+    whole patches of the same shape.
+    """
+
+    multiple: ClassVar[int] = 1
+    """Patches must have a multiple of this many voxels per axis."""
+
+    uses_prior: bool = False
+    """Whether the gaps of ``values`` hold a linear interpolation."""
+
+    def parameter_count(self) -> int:
+        """Return the number of trained parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())

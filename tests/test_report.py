@@ -1,0 +1,192 @@
+"""The report: complete, self-contained, and opened by a browser without a complaint."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("plotly", reason="the report is made in the environment with plotly")
+
+from braggworks.cli import main
+from braggworks.config import load_config
+from braggworks.paths import Paths
+from braggworks.records import read_records
+from braggworks.reporting.benchmarks import read_costs
+from braggworks.targets import figure_names
+
+ROOT = Path(__file__).parents[1]
+WIDTHS = [3, 6, 9, 12]
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c63606060600000000500"
+    "01a5f645400000000049454e44ae426082"
+)
+
+
+def write_evaluation(path: Path) -> None:
+    import xarray as xr
+
+    methods = ["network", "nearest", "linear", "cubic"]
+    shape = (len(methods), len(WIDTHS))
+    dims = ("method", "gap_width")
+    data = xr.Dataset(
+        {name: (dims, np.full(shape, value)) for name, value in (("mean", 0.9), ("low", 0.88), ("high", 0.92))},
+        coords={"method": methods, "gap_width": WIDTHS},
+        attrs={"seed": 0},
+    )
+    data["scored"] = ("gap_width", np.full(len(WIDTHS), 100))
+    data.to_netcdf(path, engine="h5netcdf")
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A results folder that holds small, valid inputs of the report."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    shutil.copytree(ROOT / "workflow" / "report", tmp_path / "workflow" / "report")
+    config = load_config("config/demo.yaml")
+    paths, release = Paths(config.results), config.training.release
+    files = {
+        paths.manifest(release): {
+            "splits": {"train": {"particles": 3, "samples": 30}, "test": {"particles": 1, "samples": 9}}
+        },
+        paths.model_card(release): {
+            "parameters": 12345,
+            "seconds": 60.5,
+            "patches_per_second": 50.0,
+            "losses": {"best_validation": 0.1},
+        },
+        paths.gate(release): {
+            "must_beat": {"baseline": "linear", "gap_px": 6},
+            "margin": 0.02,
+            "low": 0.01,
+            "high": 0.03,
+            "n": 100,
+            "seed": 0,
+        },
+        paths.scan_scores: {
+            "simulated": True,
+            "voxels": 1000,
+            "gap": {"width_px": 6},
+            "pcc": {"network": 0.8, "linear": 0.7},
+            "seconds": 4.2,
+        },
+        paths.isosurface: {
+            "label": "cube",
+            "level": 0.3,
+            "vertices": [[0, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0]],
+            "faces": [[0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3]],
+            "phase": [0.1, -0.2, 0.0, 0.3],
+        },
+    }
+    for name, value in files.items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(json.dumps(value))
+    write_evaluation(Path(paths.evaluation(release)))
+    for name in figure_names(config):
+        Path(paths.figure(name)).write_bytes(PNG)
+    table = Path(paths.benchmark("relax_batch", "demo-free", "00000"))
+    table.parent.mkdir(parents=True)
+    table.write_text("s\th:m:s\tmax_rss\tcpu_time\n2.5\t0:00:02\t120.5\t2.0\n")
+    short = Path(paths.benchmark("check_network", "demo"))
+    short.parent.mkdir(parents=True)
+    short.write_text("s\th:m:s\tmax_rss\tcpu_time\n0.1\t0:00:00\tNA\tNA\n")
+    return tmp_path
+
+
+def write_report() -> tuple[str, Path]:
+    assert main(["report", "config/demo.yaml", "--output", "report.html", "--summary", "summary.json"]) == 0
+    return Path("report.html").read_text(), Path("summary.json")
+
+
+class Addresses(HTMLParser):
+    """Collects every address that an element of the page would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in {"img", "script", "link", "iframe", "source"}:
+            self.found += [value for name, value in attrs if name in {"src", "href"} and value]
+
+
+def test_page_loads_nothing_from_outside(run_folder: Path) -> None:
+    html, _ = write_report()
+    page = Addresses()
+    page.feed(html)
+    assert len(page.found) >= len(figure_names(load_config("config/demo.yaml")))
+    assert [address for address in page.found if not address.startswith("data:")] == []
+
+
+def test_page_and_summary_hold_the_same_numbers(run_folder: Path) -> None:
+    html, summary = write_report()
+    records = {record.name: record for record in read_records(summary)}
+    for name, record in records.items():
+        assert name in html or name.startswith("cost.")
+        assert record.command == "braggworks run config/demo.yaml"
+        assert record.machine
+    assert records["inpaint.pcc.network.6px"].published == 0.9767
+    assert "J. Appl. Cryst. 2024" in (records["inpaint.pcc.network.6px"].source or "")
+    assert records["scan.simulated.pcc.network.6px"].value == 0.8
+    assert records["dataset.samples"].value == 39
+    assert records["cost.relax_batch.peak_memory"].value == 120.5
+    assert "cost.check_network.peak_memory" not in records
+
+
+def test_simulated_scan_is_labelled(run_folder: Path) -> None:
+    html, _ = write_report()
+    assert "This scan is simulated" in html
+
+
+def test_missing_input_is_one_sentence_and_writes_nothing(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = load_config("config/demo.yaml")
+    Path(Paths(config.results).scan_scores).unlink()
+    assert main(["report", "config/demo.yaml", "--output", "report.html", "--summary", "summary.json"]) == 2
+    assert "scores.json does not exist" in capsys.readouterr().err
+    assert not Path("report.html").exists()
+    assert not Path("summary.json").exists()
+
+
+def test_costs_add_up_over_a_rules_jobs(tmp_path: Path) -> None:
+    for number, seconds in enumerate((1.0, 2.0)):
+        table = tmp_path / "relax_batch" / "c" / f"{number}.tsv"
+        table.parent.mkdir(parents=True, exist_ok=True)
+        table.write_text(f"s\tmax_rss\tcpu_time\n{seconds}\t{10 * seconds}\t{seconds}\n")
+    (cost,) = read_costs(tmp_path)
+    assert (cost.rule, cost.jobs, cost.wall_seconds, cost.memory_mb) == ("relax_batch", 2, 3.0, 20.0)
+
+
+@pytest.mark.needs_chromium
+def test_browser_opens_the_page_without_complaint_or_request(run_folder: Path) -> None:
+    """The demo's own report where there is one, else the small one."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("the distribution's chromium is not installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright")
+    write_report()
+    demo = ROOT / "results" / "demo" / "report.html"
+    complaints: list[str] = []
+    requests: list[str] = []
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update"],
+        )
+        for report in (run_folder / "report.html", demo):
+            if not report.exists():
+                continue
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("request", lambda request: requests.append(request.url))
+            page.goto(report.as_uri())
+            page.wait_for_selector(".plotly-graph-div canvas", timeout=60_000)
+            page.screenshot(path=str(run_folder / f"{report.parent.name}.png"), full_page=True)
+        browser.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []

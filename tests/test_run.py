@@ -1,0 +1,125 @@
+"""`braggworks run` and the command line around it: plans, sentences and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from braggworks.cli import VERBS, main
+from braggworks.config import load_config
+from braggworks.planning import estimate_minutes, parse_job_counts
+from braggworks.progress import WorkflowProgress
+
+ROOT = Path(__file__).parents[1]
+TABLE = """
+job              count
+-------------  -------
+all                  1
+relax_batch          7
+train_network        1
+total                9
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of what a run reads, without environments."""
+    for name in ("config", "workflow", "envs"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "Snakefile", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BRAGGWORKS_TEST_DATA", raising=False)
+    return tmp_path
+
+
+def test_job_counts_leave_out_target_and_total() -> None:
+    assert parse_job_counts(TABLE) == {"relax_batch": 7, "train_network": 1}
+
+
+def test_estimate_grows_with_the_work() -> None:
+    config = load_config(ROOT / "config" / "demo.yaml")
+    few, many = ({"relax_batch": number, "train_network": 1} for number in (1, 7))
+    assert 0 < estimate_minutes(config, few, 2) < estimate_minutes(config, many, 2)
+    assert estimate_minutes(config, many, 4) == pytest.approx(estimate_minutes(config, many, 2) / 2)
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([verb, "--help"])
+    assert end.value.code == 0
+    assert f"    braggworks {verb}" in capsys.readouterr().out
+
+
+def test_every_command_module_has_a_verb() -> None:
+    folder = Path(importlib.import_module("braggworks.commands").__path__[0])
+    modules = {path.stem.replace("_", "-") for path in folder.glob("[a-z]*.py")}
+    assert modules == set(VERBS)
+
+
+def test_unknown_verb_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trian"]) == 2
+    assert "unknown verb 'trian'" in capsys.readouterr().err
+
+
+def test_dry_run_says_what_and_how_long(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("snakemake", reason="planning needs Snakemake")
+    assert main(["run", "config/demo.yaml", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "train_network" in said
+    assert "a simulated one stands in" in said
+    assert "About" in said
+    assert not (project / "results").exists()
+
+
+def test_missing_environments_are_told_before_anything_runs(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "config/demo.yaml"]) == 2
+    assert "run `make envs` first" in capsys.readouterr().err
+    assert not (project / "results").exists()
+
+
+def test_run_outside_the_project_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", str(ROOT / "config" / "demo.yaml")]) == 2
+    assert "no Snakefile here" in capsys.readouterr().err
+
+
+def load_module(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    script = f'source {ROOT}/workflow/module.sh; module purge && module load "{name}" && command -v braggworks'
+    environment = {**os.environ, "BRAGGWORKS_ENVS": str(folder)}
+    return subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=False, env=environment, timeout=30
+    )
+
+
+def test_module_puts_the_environment_first_on_path(tmp_path: Path) -> None:
+    program = tmp_path / "relax" / "bin" / "braggworks"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert load_module("braggworks/relax", tmp_path).stdout.strip() == str(program)
+
+
+def test_module_says_what_to_do_without_pynx(tmp_path: Path) -> None:
+    result = load_module("braggworks/pynx", tmp_path)
+    assert result.returncode != 0
+    assert "install Debian's python3-pynx and run 'make pynx'" in result.stderr
+
+
+def test_progress_follows_snakemake(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with WorkflowProgress(8) as progress:
+        for line in (
+            "rule relax_batch:",
+            f"    log: {tmp_path}/x.log",
+            "3 of 9 steps (33%) done",
+            "9 of 9 steps (100%) done",
+        ):
+            progress.read(line)
+    assert "8/8 jobs" in capsys.readouterr().err
