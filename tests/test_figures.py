@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pytest
-import xarray as xr
+from figure_inputs import DOT, DQ, N, sphere, write_all
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -23,151 +22,16 @@ from braggworks.figures.patch import Examples, choose
 from braggworks.figures.registry import FIGURES
 from braggworks.figures.rulegraph import ENVIRONMENTS, environment_of, parse_dot
 from braggworks.figures.style import WIDE_MM, Look, phase_scale
-from braggworks.files import create_h5, write_json
+from braggworks.files import create_h5
 from braggworks.targets import FIGURES as REPORT_FIGURES
 
-N = 32
-DQ = 0.01
 PICTURES = [name for name, entry in FIGURES.items() if entry.suffix == ".png"]
 WORKFLOW = Path(__file__).parent.parent / "workflow" / "rules"
 
 
-# --- synthetic input ---
-
-
-def sphere(radius_voxels: float = 8.0, phase: Callable[..., np.ndarray] | None = None) -> np.ndarray:
-    """Amplitude of a sphere with smooth edges, peak at the centre."""
-    axis = np.arange(N) - N // 2
-    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
-    modulus = 1 / (1 + np.exp(3 * (np.sqrt(z**2 + y**2 + x**2) - radius_voxels)))
-    turned = modulus * np.exp(1j * phase(z, y, x)) if phase else modulus
-    return np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(turned))).astype(np.complex64)
-
-
-def write_patterns(path: Path, engine: str, error: float = 0.0) -> None:
-    with create_h5(path, "patterns", campaign="test", batch=0, particles=2, engine=engine) as file:
-        for index, atoms in enumerate((100, 200)):
-            group = file.create_group(f"{index:07d}")
-            group["amplitude"] = np.stack([sphere(8 + index), sphere(6 + index)]) * (1 + error)
-            group["oversampling"], group["dq"] = [4.0, 3.1], [DQ, DQ]
-            group.attrs.update(shape="wulff", material="Au", atoms=atoms, lattice_constant=4.08)
-
-
-def write_relaxed(path: Path, shape: str, clamped: int) -> None:
-    rng = np.random.default_rng(clamped)
-    with create_h5(path, "relaxed", campaign="test", batch=0, particles=1) as file:
-        group = file.create_group("0000000")
-        group["positions"] = rng.uniform(-20, 20, (200, 3))
-        group["displacement"] = 0.05 * rng.normal(size=(200, 3))
-        group.attrs.update(shape=shape, clamped_atoms=clamped, lattice_constant=4.08, orientation=np.eye(3))
-
-
-def write_examples(path: Path) -> None:
-    rng = np.random.default_rng(0)
-    truth = rng.poisson(np.array([0.5, 30, 3, 300])[:, None, None, None], (4, 16, 16, 16)).astype(np.float32)
-    mask = np.zeros(truth.shape, np.uint8)
-    mask[..., 5:11] = 1
-    mask[1, :, 2:8] = 1
-    with create_h5(path, "examples") as file:
-        file["truth"], file["mask"] = truth, mask
-        file["linear"], file["network"] = truth * 0.9, truth * 1.1
-        file["gap_width"] = [6, 6, 6, 3]
-        file["pcc_linear"], file["pcc_network"] = [0.5, 0.6, 0.7, 0.8], [0.6, 0.7, 0.8, 0.9]
-
-
-def write_gap_width(path: Path) -> None:
-    methods, widths, patches = ["network", "linear", "cubic"], [3, 6], 24
-    rng = np.random.default_rng(0)
-    score = rng.uniform(0.5, 0.9, (3, 2, patches))
-    score[0, 0, 0] = np.nan
-    summary = ("method", "gap_width")
-    data = xr.Dataset(
-        {
-            "pcc": (("method", "gap_width", "patch"), score),
-            "mean": (summary, np.nanmean(score, axis=2)),
-            "low": (summary, np.nanmean(score, axis=2) - 0.02),
-            "high": (summary, np.full((3, 2), np.nan)),
-        },
-        coords={
-            "method": methods,
-            "gap_width": widths,
-            "particle": ("patch", np.arange(patches) // 4),
-            "campaign": ("patch", np.array(["test"] * patches, dtype=object)),
-            "patch_stratum": ("patch", np.arange(patches) % 2),
-            "stratum": [0, 1],
-            "stratum_mean_counts": ("stratum", [0.2, 40.0]),
-        },
-        attrs={"seed": 0, "n": patches, "particles": 6},
-    )
-    data.to_netcdf(path, engine="h5netcdf")
-
-
-def write_filled_scan(path: Path, scores: Path) -> None:
-    counts = np.random.default_rng(0).poisson(3, (24, 40, 50)).astype(np.float32)
-    counts[12, 20, 25] = 1000
-    mask = np.zeros(counts.shape, np.uint8)
-    mask[:, :, 30:34] = mask[:, 26:30] = 1
-    with create_h5(path, "scan", simulated=1, peak=np.array([12, 20, 25])) as file:
-        file["entry_1/title"] = "a scan"
-        file["entry_1/instrument_1/detector_1/data"] = counts
-        file["entry_1/instrument_1/detector_1/mask"] = mask
-        file["entry_1/braggworks/measured"] = counts
-        file["entry_1/braggworks/linear"] = counts + 1
-    write_json(scores, {"pcc": {"network": 0.9, "linear": None}})
-
-
-def write_engines(path: Path) -> None:
-    rows = [{"particle": "0000000", "pattern": k, "error": 10.0 ** -(6 + k)} for k in range(2)]
-    record = {"reference": "nufft", "other": "pynx", "worst": rows[0], "rows": rows}
-    write_json(path, {**record, "seconds_reference": 0.5, "seconds_other": 50.0})
-
-
-DOT = """digraph snakemake_dag {
-    graph[bgcolor=white, margin=0];
-    node[shape=box, style=rounded, fontname=sans, fontsize=10, penwidth=2];
-    edge[penwidth=2, color=grey];
-    0[label = "all", color = "0.3 0.6 0.85", style="rounded"];
-    1[label = "draw_figure", color = "0.1 0.6 0.85", style="rounded"];
-    2[label = "relax_batch", color = "0.2 0.6 0.85", style="rounded"];
-    3[label = "cut_crystals", color = "0.4 0.6 0.85", style="rounded"];
-    4[label = "mesh_crystal", color = "0.4 0.6 0.85", style="rounded"];
-    1 -> 0
-    4 -> 0
-    2 -> 1
-    3 -> 1
-    3 -> 2
-    3 -> 4
-}
-"""
-
-
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    folder = tmp_path_factory.mktemp("inputs")
-    write_patterns(folder / "nufft.h5", "nufft")
-    write_patterns(folder / "pynx.h5", "pynx", error=1e-6)
-    write_relaxed(folder / "free.h5", "cube", 0)
-    write_relaxed(folder / "clamped.h5", "winterbottom", 50)
-    write_examples(folder / "examples.h5")
-    write_gap_width(folder / "gap_width.nc")
-    write_engines(folder / "engines.json")
-    write_filled_scan(folder / "inpainted.cxi", folder / "scores.json")
-    (folder / "rulegraph.dot").write_text(DOT)
-    (folder / "history.csv").write_text(
-        "epoch,step,train_loss,validation_loss,learning_rate\n1,10,0.5,0.6,0.002\n2,20,0.3,,0.002\n3,30,0.2,0.4,0.001\n"
-    )
-    files = {
-        "crystal": ["free.h5", "clamped.h5"],
-        "diffraction": ["nufft.h5"],
-        "patch": ["examples.h5"],
-        "gap-width": ["gap_width.nc"],
-        "engines": ["nufft.h5", "pynx.h5", "engines.json"],
-        "scan": ["inpainted.cxi", "scores.json"],
-        "training": ["history.csv"],
-        "rulegraph": ["rulegraph.dot"],
-        "isosurface": ["nufft.h5"],
-    }
-    return {name: [str(folder / file) for file in names] for name, names in files.items()}
+    return write_all(tmp_path_factory.mktemp("inputs"))
 
 
 def drawn(name: str, inputs: dict[str, list[str]]) -> Figure:

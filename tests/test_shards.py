@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import resource
 import subprocess
 import sys
@@ -12,24 +11,17 @@ import h5py
 import numpy as np
 import pytest
 from releases import (
-    CAMPAIGNS,
     PARTICLES,
     amplitudes,
     files_below,
-    make_release,
-    make_shard,
-    manifest_recipe,
     shard_recipe,
     write_patterns,
 )
 
 from braggworks import cli
-from braggworks.config import SplitConfig
 from braggworks.datasets.gaps import gap_voxels
-from braggworks.datasets.manifests import load_samples, read_manifest, select_samples
 from braggworks.datasets.patches import extract, stitch
-from braggworks.datasets.shards import COLUMNS, ShardFiles, read_columns, read_sidecar
-from braggworks.datasets.splits import SPLITS, split_of
+from braggworks.datasets.shards import COLUMNS, ShardFiles, read_columns
 from braggworks.errors import FileError
 from braggworks.files import sha256_of
 
@@ -43,11 +35,6 @@ def shard(*arguments) -> int:
 @pytest.fixture
 def patterns(tmp_path):
     return write_patterns(tmp_path / "patterns.h5")
-
-
-@pytest.fixture(scope="module")
-def release(tmp_path_factory):
-    return make_release(tmp_path_factory.mktemp("release"))
 
 
 def read(path):
@@ -73,8 +60,8 @@ def test_shard_holds_what_its_sidecar_says(tmp_path, patterns):
         "bytes": out.stat().st_size,
     }
     assert sidecar["recipe"]["patches"]["size"] == 16
-    assert attributes["kind"] == "shard"
-    assert (attributes["campaign"], attributes["batch"], attributes["particles"]) == ("one", 0, 4)
+    assert attributes["kind"] == b"shard"
+    assert (attributes["campaign"], attributes["batch"], attributes["particles"]) == (b"one", 0, 4)
     assert {name: data[name].dtype for name in COLUMNS} == {name: np.dtype(kind) for name, kind in COLUMNS.items()}
     assert np.array_equal(data["particle"], np.repeat(np.arange(4), 6))
     assert np.array_equal(data["pattern"], np.tile(np.repeat([0, 1], 3), 4))
@@ -237,7 +224,7 @@ def check_full(result, out):
     assert not files_below(out)
 
 
-@pytest.mark.parametrize("limit", [100, 5_000, 100_000, 400_000])
+@pytest.mark.parametrize("limit", [100, 100_000])
 def test_full_disk_leaves_nothing_behind(tmp_path, patterns, limit):
     out = tmp_path / "out"
     check_full(run_shard(patterns, out / "shard.h5", limit), out)
@@ -255,100 +242,7 @@ def test_really_full_disk_leaves_nothing_behind(tmp_path, patterns):
         subprocess.run(["umount", str(out)], check=True)
 
 
-# --- manifests ---
-
-
-def make_manifest(out, sidecars, recipe=None):
-    return cli.main(
-        ["manifest", "--recipe", recipe or manifest_recipe(), "--sidecars", *map(str, sidecars), "--output", str(out)]
-    )
-
-
-def test_manifest_lists_shards_in_order_with_paths_relative_to_itself(release):
-    value = json.loads(release.read_text())
-    assert [(entry["campaign"], entry["batch"]) for entry in value["shards"]] == [
-        (c, b) for c in CAMPAIGNS for b in (0, 1)
-    ]
-    for entry in value["shards"]:
-        assert sha256_of(release.parent / entry["file"]) == entry["sha256"]
-        assert read_sidecar(release.parent / entry["sidecar"]).samples == entry["samples"] == SAMPLES
-    assert value["fractions"] == {"validation": 0.25, "test": 0.25}
-    assert (value["kind"], value["release"], value["warm_start"], value["split_seed"]) == ("manifest", "tiny", None, 11)
-    splits = SplitConfig(validation=0.25, test=0.25, seed=11)
-    expected = [split_of(campaign, index, splits) for campaign in CAMPAIGNS for index in range(2 * PARTICLES)]
-    assert value["splits"] == {
-        name: {"particles": expected.count(name), "samples": 6 * expected.count(name)} for name in SPLITS
-    }
-
-
-def test_order_of_the_sidecars_does_not_matter(release):
-    sidecars = [release.parent / entry.sidecar for entry in read_manifest(release).shards]
-    other = release.with_name("other.json")
-    assert make_manifest(other, reversed(sidecars)) == 0
-    assert other.read_bytes() == release.read_bytes()
-
-
-def test_added_particles_move_no_others(tmp_path):
-    small, large = make_release(tmp_path, batches=1), tmp_path / "large.json"
-    sidecars = sorted(tmp_path.glob("campaigns/*/shards/*.json"))
-    sidecars += [make_shard(tmp_path, campaign, 1) for campaign in CAMPAIGNS]
-    assert make_manifest(large, sidecars) == 0
-
-    def members(path, split):
-        table = select_samples(read_manifest(path), split)
-        return set(zip(table.campaign.tolist(), table.columns["particle"].tolist(), table.row.tolist(), strict=True))
-
-    for split in SPLITS:
-        old = {member for member in members(large, split) if member[1] < PARTICLES}
-        assert old == members(small, split)
-
-
-@pytest.mark.parametrize(
-    ("campaigns", "splits", "sentence"),
-    [
-        (["one"], {}, "belongs to campaign 'two', which release 'tiny' does not hold"),
-        (["one", "two", "three"], {}, "Release 'tiny' has no shard of campaign 'three'"),
-        (["one", "two"], {"test": 1e-9}, "Release 'tiny' has 16 particles and none of them in split 'test'"),
-    ],
-)
-def test_release_and_shards_must_agree(release, tmp_path, capsys, campaigns, splits, sentence):
-    sidecars = [release.parent / entry.sidecar for entry in read_manifest(release).shards]
-    assert make_manifest(tmp_path / "m.json", sidecars, manifest_recipe(campaigns, **splits)) == 2
-    assert sentence in capsys.readouterr().err
-    assert not files_below(tmp_path)
-
-
-def test_mixed_and_damaged_sidecars_are_refused(release, tmp_path, capsys):
-    sidecars = [release.parent / entry.sidecar for entry in read_manifest(release).shards]
-    other_size = make_shard(tmp_path / "size", "two", 2, size=8, gap_widths_px=[3])
-    other_recipe = make_shard(tmp_path / "recipe", "one", 2, outward_bias=0)
-    value = json.loads(sidecars[0].read_text())
-    broken = {}
-    for key, wrong in {"samples": 25, "particles": [], "counts_sum": "many", "recipe": {}, "kind": "thing"}.items():
-        broken[key] = tmp_path / f"{key}.json"
-        broken[key].write_text(json.dumps({**value, key: wrong}))
-    (tmp_path / "text.json").write_text("{'a': 1}")
-    for extra, sentence in [
-        (sidecars[0], "is batch 0 of campaign 'one', and so is"),
-        (other_recipe, "were made with different recipes"),
-        (broken["samples"], "is damaged: delete it"),
-        (broken["particles"], "is damaged: delete it"),
-        (broken["counts_sum"], "is damaged: delete it"),
-        (broken["recipe"], "is damaged: delete it"),
-        (broken["kind"], "is no sidecar of a shard"),
-        (tmp_path / "text.json", "is not valid JSON"),
-        (tmp_path / "absent.json", "does not exist"),
-    ]:
-        assert make_manifest(tmp_path / "m.json", [*sidecars, extra]) == 2
-        error = capsys.readouterr().err
-        assert sentence in error
-        assert Path(extra).name in error
-        assert not (tmp_path / "m.json").exists()
-    assert make_manifest(tmp_path / "m.json", [sidecars[0], other_size]) == 2
-    assert "holds patches of 8 px, and" in capsys.readouterr().err
-
-
-# --- the reader ---
+# --- damaged shards ---
 
 
 def flip(path, offset):
@@ -381,7 +275,7 @@ def test_no_flipped_byte_gives_other_data(tmp_path, patterns):
     truth, _ = read(out)
     rng = np.random.default_rng(0)
     errors = 0
-    for offset in [*range(0, 1500, 7), *rng.integers(1500, len(whole), 200)]:
+    for offset in [*range(0, 1500, 19), *rng.integers(1500, len(whole), 80)]:
         flip(out, offset)
         try:
             columns = read_columns(out, "one")
@@ -393,81 +287,4 @@ def test_no_flipped_byte_gives_other_data(tmp_path, patterns):
             assert np.array_equal(mask, truth["mask"])
             assert all(np.array_equal(columns[key], truth[key]) for key in COLUMNS)
         out.write_bytes(whole)
-    assert errors > 200
-
-
-def test_selection_and_bulk_reading(release):
-    manifest = read_manifest(release)
-    everything = select_samples(manifest)
-    counts, mask = load_samples(everything)
-    assert counts.shape == mask.shape == (4 * SAMPLES, 16, 16, 16)
-    assert (counts.dtype, mask.dtype) == (np.uint32, np.uint8)
-    assert counts.sum() == sum(read_sidecar(release.parent / entry.sidecar).counts_sum for entry in manifest.shards)
-    parts = [select_samples(manifest, split) for split in SPLITS]
-    assert sum(map(len, parts)) == len(everything)
-    for split, part in zip(SPLITS, parts, strict=True):
-        names = zip(part.campaign.tolist(), part.columns["particle"].tolist(), strict=True)
-        assert {split_of(name, index, manifest.split_config) for name, index in names} == {split}
-        rows = part.shard * SAMPLES + part.row
-        some, some_mask = load_samples(part)
-        assert np.array_equal(some, counts[rows])
-        assert np.array_equal(some_mask, mask[rows])
-
-
-def test_torch_reader(release):
-    torch = pytest.importorskip("torch")
-    from braggworks.datasets.reader import PatchDataset
-
-    dataset = PatchDataset(release, "train")
-    assert not dataset._files._open
-    counts, mask = dataset.load_all()
-    assert len(dataset) == len(counts) == len(dataset.particles) == len(dataset.campaigns)
-    assert dataset.size == 16
-    for sample in (0, 5, len(dataset) - 1):
-        item, gap = dataset[sample]
-        assert (item.dtype, gap.dtype) == (torch.float32, torch.bool)
-        assert np.array_equal(item.numpy(), counts[sample].astype(np.float32))
-        assert np.array_equal(gap.numpy(), mask[sample] == 1)
-        assert gap.sum() == gap_voxels(16, dataset.gap_widths[sample], int(dataset.crosses[sample]))
-    assert set(dataset.metadata) == set(COLUMNS)
-    with pytest.raises(IndexError):
-        dataset[len(dataset)]
-
-
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_torch_workers_open_files_of_their_own(release, start):
-    pytest.importorskip("torch")
-    from torch.utils.data import DataLoader
-
-    from braggworks.datasets.reader import PatchDataset
-
-    dataset = PatchDataset(release, None)
-    dataset[0]
-    counts, _ = dataset.load_all()
-    loader = DataLoader(dataset, batch_size=5, num_workers=2, multiprocessing_context=start)
-    batches = [batch.numpy() for batch, _ in loader]
-    assert np.array_equal(np.concatenate(batches), counts.astype(np.float32))
-    assert not pickle.loads(pickle.dumps(dataset))._files._open  # noqa: S301
-    assert list(dataset._files._open) == [os.getpid()]
-
-
-def test_a_process_keeps_few_files_open(release, monkeypatch):
-    monkeypatch.setattr("braggworks.datasets.shards._MAX_OPEN", 2)
-    table = select_samples(read_manifest(release))
-    files = ShardFiles(table.files)
-    for number in (0, 1, 2, 3, 0):
-        files.read(number, slice(0, 1))
-    assert len(files._open[os.getpid()]) == 2
-    files.close()
-    assert not files._open
-
-
-def test_reader_names_a_foreign_or_missing_shard(tmp_path):
-    manifest = make_release(tmp_path, batches=1)
-    shards = [manifest.parent / entry.file for entry in read_manifest(manifest).shards]
-    shards[0].write_bytes(shards[1].read_bytes())
-    with pytest.raises(FileError, match="is a shard of campaign 'two', not of 'one'"):
-        select_samples(read_manifest(manifest))
-    shards[0].unlink()
-    with pytest.raises(FileError, match="does not exist"):
-        select_samples(read_manifest(manifest))
+    assert errors > 80

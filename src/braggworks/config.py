@@ -76,8 +76,8 @@ class DiffractionConfig(Model):
     grid: int = Field(64, ge=16, le=MAX_GRID, multiple_of=2, description="Voxels per axis of the pattern.")
     oversampling: tuple[float, float] = Field(
         (2.2, 5.0),
-        description="Oversampling ratio along the largest extent, uniform in this range; the lower bound rises where another "
-        "reflection would reach into the grid.",
+        description="Oversampling ratio along the largest extent, uniform in this range; the lower bound rises where "
+        "another reflection would reach into the grid.",
     )
     rotation: Literal["random", "none"] = Field("random", description="Orientation of the grid against the crystal.")
     patterns_per_particle: int = Field(4, ge=1, le=10_000, description="Patterns computed from each particle.")

@@ -180,6 +180,7 @@ def open_h5(path: str | Path, kind: str | None = None) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r")
         found = file.attrs.get("kind")
+        found = found.decode(errors="replace") if isinstance(found, bytes) else found
     except (OSError, KeyError, RuntimeError) as error:
         raise FileError(
             f"{path} is truncated or is no HDF5 file ({str(error).splitlines()[0]}): delete it and make it again."

@@ -1,3 +1,5 @@
+import os
+
 from braggworks.errors import ConfigError
 from braggworks.config import (
     EvaluateRecipe,
@@ -25,7 +27,8 @@ if config and not workflow.overwrite_configfiles:
         "--config is not used: write the value into a YAML file and pass that with --configfile."
     )
 
-CONFIG_FILE = str((workflow.overwrite_configfiles or ["config/demo.yaml"])[0])
+# Relative, so that a moved folder is no changed configuration.
+CONFIG_FILE = os.path.relpath((workflow.overwrite_configfiles or ["config/demo.yaml"])[0])
 CONFIG = load_config(CONFIG_FILE)
 PATHS = Paths(CONFIG.results)
 

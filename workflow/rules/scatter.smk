@@ -33,6 +33,8 @@ rule scatter_batch_pynx:
         PATHS.log("scatter_batch_pynx", "{campaign}", "{batch}"),
     benchmark:
         PATHS.benchmark("scatter_batch_pynx", "{campaign}", "{batch}")
+    # The longest single-threaded job: started early, it runs beside the small ones.
+    priority: 10
     conda:
         conda_file("pynx")
     container:

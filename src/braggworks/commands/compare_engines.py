@@ -2,6 +2,7 @@
 
 Differences are of complex amplitudes, without any scaling or alignment.
 
+example:
     braggworks compare-engines --reference patterns-nufft.h5 --other patterns-pynx.h5 --output engines.json
 """
 

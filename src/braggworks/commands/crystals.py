@@ -3,6 +3,7 @@
 Writes an HDF5 file of kind "particles" with one group per particle: atom positions in angstrom, the planes that bound
 the crystal, its shape and orientation. What a particle looks like depends on its campaign, seed and index alone.
 
+example:
     braggworks crystals --campaign config/campaigns/demo-free.yaml --batch 0 --output crystals.h5
 """
 

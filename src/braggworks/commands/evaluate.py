@@ -4,6 +4,7 @@ Puts a vertical gap of each width into the centre of every test patch, fills it 
 Pearson correlation of log(1 + counts) in the gap to a NetCDF file, by patch, and summarised by gap width and by
 stratum of intensity. The intervals are bootstraps over particles.
 
+example:
     braggworks evaluate --recipe recipe.json --manifest manifest.json --weights w.safetensors --output gap_width.nc
 """
 
@@ -14,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
+from braggworks.commands.scan import positive_int
 from braggworks.config import EvaluateRecipe, EvaluationConfig
 from braggworks.errors import FileError
 
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from braggworks.evaluation.sweeps import Fill, Patches
+    from braggworks.evaluation.sweeps import Patches
+    from braggworks.inpainting.whole_scan import Fill
 
 NETWORK = "network"
 # Seed of the bootstrap, kept in the file.
@@ -38,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", required=True, metavar="SAFETENSORS", help="trained weights")
     parser.add_argument("--output", required=True, metavar="NC", help="scores to write, NetCDF")
     parser.add_argument("--examples", metavar="H5", help="some patches and their fillings to write, for the figure")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="processor threads (default: 1)")
+    parser.add_argument("--threads", type=positive_int, default=1, metavar="N", help="processor threads (default: 1)")
 
 
 def run(args: argparse.Namespace) -> None:

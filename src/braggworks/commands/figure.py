@@ -1,6 +1,7 @@
 """Draw one figure of the report from the files of the stages before it.
 
-braggworks figure training --input history.csv --output training.png
+example:
+    braggworks figure training --input history.csv --output training.png
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ Compares the network with one interpolation at one gap width, patch by patch, on
 wrote. Writes the margin with its 95 % interval over particles; where the margin is not positive, writes nothing and
 ends with exit code 2.
 
+example:
     braggworks gate --recipe recipe.json --evaluation gap_width.nc --output gate.json
 """
 

@@ -6,6 +6,7 @@ voxels as mask; and, in entry_1/braggworks, what went in (gapped), linear interp
 deviation of log(1 + counts) over overlapping predictions (uncertainty), their number (predictions), and, for a
 synthetic gap, the measured counts (measured).
 
+example:
     braggworks inpaint prepared.cxi --weights weights.safetensors --output out.cxi --cut-cross 6 --cut-offset 12 12
 """
 
@@ -44,13 +45,20 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Gap:
-    """What is filled, what of it is scored, and where a synthetic gap lies."""
+class Cut:
+    """A synthetic gap: the measured voxels under it, its first pixel along y and x, and the peak."""
 
     mask: NDArray[np.bool_]
-    scored: NDArray[np.bool_] | None = None
-    start: tuple[int, int] | None = None
-    peak: tuple[int, int, int] | None = None
+    start: tuple[int, int]
+    peak: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What is filled, and what of it is synthetic."""
+
+    mask: NDArray[np.bool_]
+    cut: Cut | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,8 +102,8 @@ def run(args: argparse.Namespace) -> None:
     seconds = time.perf_counter() - began
     fillings = _interpolations(scan, gap)
     _write(args.output, scan, gap, found, fillings["linear"])
-    if gap.scored is not None:
-        scores = _scores(scan, gap, work, {"network": found.counts, **fillings})
+    if gap.cut:
+        scores = _scores(scan, gap.cut, work, {"network": found.counts, **fillings})
         if args.scores:
             write_json(args.scores, {**scores, "seconds": seconds, "windows": found.windows})
         _print(scores)
@@ -127,7 +135,7 @@ def _gap(scan: Scan, work: Work) -> Gap:
 
     peak = find_peak(scan.counts, scan.mask).position
     cross, start = cut_cross(scan.counts.shape, peak, work.cut_px, work.offset_px)
-    return Gap(scan.gap | cross, cross & ~scan.gap, start, peak)
+    return Gap(scan.gap | cross, Cut(cross & ~scan.gap, start, peak))
 
 
 def _announce(scan: Scan, gap: Gap, work: Work, patch: int) -> None:
@@ -168,7 +176,7 @@ def _interpolations(scan: Scan, gap: Gap) -> dict[str, NDArray[Any]]:
 
     logs = np.log1p(np.where(gap.mask, 0, scan.counts).astype(np.float64))
     found: dict[str, NDArray[Any]] = {}
-    for method in METHODS if gap.scored is not None else ("linear",):
+    for method in METHODS if gap.cut else ("linear",):
         filled = np.expm1(np.maximum(interpolate(logs, gap.mask, method), 0))
         found[method] = np.where(gap.mask, filled, scan.counts)
     return found
@@ -185,31 +193,30 @@ def _write(path: str, scan: Scan, gap: Gap, found: Inpainted, linear: NDArray[An
         "uncertainty": found.uncertainty,
         "predictions": found.predictions,
     }
-    if gap.scored is not None:
+    attributes = {}
+    if gap.cut:
         extra["measured"] = scan.counts
-    filled = replace(scan, counts=found.counts, mask=gap.mask)
-    peak = {} if gap.peak is None else {"peak": np.array(gap.peak)}
-    write_scan(path, filled, extra, **peak)
+        attributes["peak"] = np.array(gap.cut.peak)
+    write_scan(path, replace(scan, counts=found.counts, mask=gap.mask), extra, **attributes)
 
 
-def _scores(scan: Scan, gap: Gap, work: Work, fillings: dict[str, NDArray[Any]]) -> dict[str, Any]:
+def _scores(scan: Scan, cut: Cut, work: Work, fillings: dict[str, NDArray[Any]]) -> dict[str, Any]:
     from braggworks.evaluation.scan_scores import score_fillings
 
-    assert gap.scored is not None and gap.start is not None and gap.peak is not None  # noqa: S101 - a synthetic gap
-    overall, strata = score_fillings(scan.counts, gap.scored, fillings)
+    overall, strata = score_fillings(scan.counts, cut.mask, fillings)
     return {
         "simulated": scan.simulated,
         "title": scan.title,
         "shape": list(scan.counts.shape),
-        "peak": list(gap.peak),
+        "peak": list(cut.peak),
         "gap": {
             "kind": "cross",
             "width_px": work.cut_px,
             "offset_px": list(work.offset_px),
-            "start": list(gap.start),
+            "start": list(cut.start),
         },
         "stride_px": work.stride_px,
-        "voxels": int(gap.scored.sum()),
+        "voxels": int(cut.mask.sum()),
         "pcc": overall,
         "strata": strata,
     }

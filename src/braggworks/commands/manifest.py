@@ -3,6 +3,7 @@
 Writes JSON that lists the shards with their hashes, and how many samples and particles each split holds. Which split a
 particle belongs to follows from its campaign and index, so that added particles move no others.
 
+example:
     braggworks manifest --recipe release.json --sidecars shards/*.json --output manifest.json
 """
 

@@ -3,6 +3,7 @@
 Writes an HDF5 file of kind "relaxed": the groups of the input, with the atoms' displacement in angstrom, energies,
 forces and the mean strain. Particles are independent; --threads says how many are relaxed at the same time.
 
+example:
     braggworks relax --campaign config/campaigns/demo-free.yaml --input crystals.h5 --output relaxed.h5 --threads 2
 """
 

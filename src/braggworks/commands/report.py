@@ -127,7 +127,10 @@ def _key_facts(config: Config, records: list[Any], files: dict[str, Any]) -> lis
     particles = sum(config.campaign(name).count for name in config.release(config.training.release).campaigns)
     facts = [
         {"value": format_number(particles), "label": "relaxed particles"},
-        {"value": format_number(value["dataset.samples"]), "label": "training samples"},
+        {
+            "value": format_number(value["dataset.samples"]),
+            "label": f"samples, {format_number(value['dataset.samples.train'])} of them for training",
+        },
         {"value": format_number(value["inpaint.parameters"]), "label": "network parameters"},
     ]
     bar = config.evaluation.must_beat

@@ -4,6 +4,7 @@ Reads CXI, HDF5, npz, npy and tif (one file of many pages, or a folder of files)
 applied where the file holds them, pixels that cannot be trusted are masked, and the peak is found. With --output the
 corrected counts around the peak are written as CXI.
 
+example:
     braggworks scan scan.cxi --output prepared.cxi --crop 128
 """
 

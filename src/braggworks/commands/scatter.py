@@ -3,6 +3,7 @@
 Each pattern has its own rotation and oversampling ratio, drawn from the particle's identity, and is centred on the
 reflection of the particle's relaxed mean lattice. The result holds amplitudes, without noise.
 
+example:
     braggworks scatter --campaign config/campaigns/demo-free.yaml --input relaxed.h5 --output patterns.h5
 """
 

@@ -3,6 +3,7 @@
 Adds Poisson noise, cuts patches, draws detector gaps, and writes an HDF5 file of kind "shard" with a JSON sidecar
 that says what it must hold. The same patterns and recipe give the same bytes.
 
+example:
     braggworks shard --campaign config/campaigns/demo-free.yaml --input patterns.h5 --output shard.h5
 """
 

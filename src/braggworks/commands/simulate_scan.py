@@ -3,6 +3,7 @@
 Takes the first pattern of the first particle, scales it to the given counts, adds Poisson noise, and writes a CXI file
 that says that it is simulated; whatever is made from it says so, too.
 
+example:
     braggworks simulate-scan --recipe recipe.json --patterns patterns.h5 --output simulated.cxi
 """
 

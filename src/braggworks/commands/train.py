@@ -4,6 +4,7 @@ Saves its state as it goes: interrupted at any moment and called again, it conti
 same losses. A state that belongs to another recipe or other data is not used. Writes the weights of the epoch with
 the lowest validation loss, the losses by epoch, and a card that says how the weights were made.
 
+example:
     braggworks train --recipe train.json --manifest manifest.json --state state/demo --weights weights.safetensors
         --history history.csv --card card.json --threads 2
 """
@@ -106,7 +107,7 @@ def _prepare_torch(threads: int) -> torch.device:
 
     torch.set_num_threads(threads)
     # Some operations have no reproducible version on a GPU: there, torch only warns.
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    torch.set_deterministic_debug_mode("warn" if torch.cuda.is_available() else "error")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -114,7 +115,7 @@ def _prepare_torch(threads: int) -> torch.device:
 def _network(config: TrainingConfig, patches: PatchDataset, warm_start: str | None) -> Network:
     """Build the network, with fresh weights or those to start from."""
     from braggworks.networks import build
-    from braggworks.training.checkpoints import read_weights
+    from braggworks.training.checkpoints import load_network
 
     network = build(config.network, config.seed)
     if patches.size % network.multiple:
@@ -129,13 +130,12 @@ def _network(config: TrainingConfig, patches: PatchDataset, warm_start: str | No
             "give them with --warm-start."
         )
     if warm_start:
-        weights = read_weights(warm_start)
+        network, weights = load_network(warm_start)
         if weights.network != config.network:
             raise ConfigError(
                 f"{warm_start} holds {weights.network.model_dump()}, and the recipe asks for "
                 f"{config.network.model_dump()}: give both the same training.network."
             )
-        network.load_state_dict(weights.tensors)
     return network
 
 

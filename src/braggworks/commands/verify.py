@@ -2,6 +2,7 @@
 
 Takes a manifest, or a results folder with all its releases. Names the first thing that is wrong and what to do.
 
+example:
     braggworks verify results/demo
 """
 

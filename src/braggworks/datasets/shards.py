@@ -135,25 +135,14 @@ def write_shard(
     ConfigError
         If the patches do not fit in the patterns, or a voxel gets more counts than 32 bits hold.
     """
-    size, shard = recipe.patches.size, Path(shard)
+    shard = Path(shard)
     with open_h5(patterns, "patterns") as source:
         groups, batch, rows = _check_patterns(source, patterns, recipe)
-        attributes = {"campaign": recipe.campaign, "batch": batch, "recipe": recipe.to_json()}
-        with create_h5(shard, "shard", **attributes, particles=len(groups)) as target:
-            counts = _create_voxels(target, "counts", rows, size, "u4")
-            mask = _create_voxels(target, "mask", rows, size, "u1")
-            columns: dict[str, list[NDArray[Any]]] = {name: [] for name in COLUMNS}
-            row, total = 0, 0
-            for index, group in progress(groups):
-                for samples in _particle_samples(group, index, recipe, patterns):
-                    here = slice(row, row + len(samples["counts"]))
-                    counts[here], mask[here] = samples["counts"], samples["mask"]
-                    row, total = here.stop, total + int(samples["counts"].sum(dtype=np.uint64))
-                    for name, values in columns.items():
-                        values.append(samples[name])
-            for name, values in columns.items():
-                data = np.concatenate(values).astype(COLUMNS[name])
-                target.create_dataset(name, data=data, chunks=data.shape, fletcher32=True, track_times=False)
+        with create_h5(shard, "shard", batch=batch, particles=len(groups)) as target:
+            # Fixed-length text lies under a checksum; where other text is damaged, HDF5 may hang instead of failing.
+            texts = {"kind": "shard", "campaign": recipe.campaign, "recipe": recipe.to_json()}
+            target.attrs.update({name: np.bytes_(text) for name, text in texts.items()})
+            total = _write_samples(target, progress(groups), rows, recipe, patterns)
     return Sidecar(
         kind="shard",
         file=shard.name,
@@ -184,10 +173,11 @@ def read_columns(path: str | Path, campaign: str) -> dict[str, NDArray[Any]]:
         If the shard is missing, damaged, or of another campaign.
     """
     with open_h5(path, "shard") as file:
-        found = file.attrs.get("campaign")
-        if found != campaign:
-            raise FileError(f"{path} is a shard of campaign {found!r}, not of {campaign!r}: {AGAIN}.")
         try:
+            found = file.attrs["campaign"]
+            found = found.decode(errors="replace") if isinstance(found, bytes) else found
+            if found != campaign:
+                raise FileError(f"{path} is a shard of campaign {found!r}, not of {campaign!r}: {AGAIN}.")
             return {name: file[name][()] for name in COLUMNS}
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise damaged(path, error) from error
@@ -252,6 +242,27 @@ def _check_patterns(source: h5py.File, path: str | Path, recipe: ShardRecipe) ->
     if not whole or 0 in shape:
         raise FileError(f"{path} does not hold the patterns of all its particles: delete it and make it again.")
     return groups, batch, len(groups) * shape[0] * recipe.patches.per_pattern
+
+
+def _write_samples(
+    file: h5py.File, groups: Iterable[tuple[int, h5py.Group]], rows: int, recipe: ShardRecipe, path: str | Path
+) -> int:
+    """Return the sum of all counts."""
+    counts = _create_voxels(file, "counts", rows, recipe.patches.size, "u4")
+    mask = _create_voxels(file, "mask", rows, recipe.patches.size, "u1")
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in COLUMNS}
+    row, total = 0, 0
+    for index, group in groups:
+        for samples in _particle_samples(group, index, recipe, path):
+            here = slice(row, row + len(samples["counts"]))
+            counts[here], mask[here] = samples["counts"], samples["mask"]
+            row, total = here.stop, total + int(samples["counts"].sum(dtype=np.uint64))
+            for name, values in columns.items():
+                values.append(samples[name])
+    for name, values in columns.items():
+        data = np.concatenate(values).astype(COLUMNS[name])
+        file.create_dataset(name, data=data, chunks=data.shape, fletcher32=True, track_times=False)
+    return total
 
 
 def _create_voxels(file: h5py.File, name: str, rows: int, size: int, kind: str) -> h5py.Dataset:

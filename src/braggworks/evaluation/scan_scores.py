@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from braggworks.datasets.gaps import cross_gap
+from braggworks.datasets.gaps import BORDER_PX, cross_gap
 from braggworks.errors import ScanError
 from braggworks.evaluation.metrics import pcc, strata
 
-# Measured voxels on either side of an arm, for the cubic interpolation.
-_BORDER = 2
 # Edge of the cube whose mean counts decide a voxel's stratum.
 _NEIGHBOURHOOD = 9
 
@@ -47,7 +45,7 @@ def cut_cross(
     """
     start = (peak[1] + offset[0], peak[2] + offset[1])
     for name, first, size in zip("yx", start, shape[1:], strict=True):
-        if not _BORDER <= first <= size - width - _BORDER:
+        if not BORDER_PX <= first <= size - width - BORDER_PX:
             raise ScanError(
                 f"A gap of {width} px that starts at {name} = {first} does not lie inside {size} px with measured "
                 "pixels around it: use another --cut-offset, a narrower --cut-cross, or a larger crop."

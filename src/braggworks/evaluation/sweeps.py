@@ -10,18 +10,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from braggworks.datasets.gaps import vertical_gap
+from braggworks.datasets.gaps import BORDER_PX, vertical_gap
 from braggworks.errors import ConfigError
 from braggworks.evaluation.metrics import cluster_bootstrap, pcc, strata
 from braggworks.inpainting.interpolation import Method, interpolate_batch
-
-Fill = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.floating[Any]]]
-"""Fills gaps: counts (batch, z, y, x), 0 in the gap, and the mask, true in the gap, to counts."""
+from braggworks.inpainting.whole_scan import Fill
 
 # Patches filled at once; bounds the memory, not the result.
 _BATCH = 64
-# Measured voxels that a gap must leave on each side of a patch.
-_BORDER = 2
 _PCC = {"units": "1", "long_name": "Pearson correlation of log(1 + counts) inside the gap"}
 
 
@@ -69,10 +65,10 @@ def centre_gap(size: int, width: int) -> NDArray[np.bool_]:
     ConfigError
         If the gap leaves fewer than two measured voxels on a side.
     """
-    if not 1 <= width <= size - 2 * _BORDER:
+    if not 1 <= width <= size - 2 * BORDER_PX:
         raise ConfigError(
             f"evaluation.gap_widths_px holds {width}, which leaves no measured border in a patch of {size} px: "
-            f"use 1 to {size - 2 * _BORDER}."
+            f"use 1 to {size - 2 * BORDER_PX}."
         )
     return vertical_gap((size, size, size), (size - width) // 2, width)
 

@@ -105,7 +105,7 @@ def _draw_gain(axes: Axes, sweep: Sweep, look: Look) -> None:
     colours = mpl.colormaps[look.intensity_cmap](np.linspace(0.0, 0.85, len(sweep.widths)))
     counts = np.maximum(sweep.stratum_counts, 1e-3)
     for k, (width, colour) in enumerate(zip(sweep.widths, colours, strict=True)):
-        shift = 1 + 0.12 * (k - (len(sweep.widths) - 1) / 2)
+        shift = 1 + 0.07 * (k - (len(sweep.widths) - 1) / 2)
         axes.errorbar(
             counts * shift,
             sweep.gain[0, k],

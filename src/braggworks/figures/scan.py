@@ -70,7 +70,7 @@ def draw(scan: FilledScan, look: Look) -> Figure:
     """
     step, row, _ = scan.peak
     z_range, y_range, x_range = _window(scan.mask, scan.peak)
-    figure = new_figure(WIDE_MM, 18 + 43 * (_length(y_range) + _length(z_range)) / _length(x_range))
+    figure = new_figure(WIDE_MM, 20 + 36.5 * (_length(y_range) + _length(z_range)) / _length(x_range))
     grid = figure.subplots(2, 4, sharex=True, sharey="row", height_ratios=(_length(y_range), _length(z_range)))
     kind = "simulated" if scan.simulated else "measured"
     columns = (
@@ -90,8 +90,8 @@ def draw(scan: FilledScan, look: Look) -> Figure:
         grid[1, column].set(xlim=x_range, ylim=z_range)
         grid[0, column].set_title(title)
         grid[1, column].set_xlabel("x (px)")
-    grid[0, 0].set_ylabel(f"y (px), at rocking step {step}")
-    grid[1, 0].set_ylabel(f"rocking step (index), at y = {row}")
+    grid[0, 0].set_ylabel(f"at rocking step {step}\ny (px)")
+    grid[1, 0].set_ylabel(f"at y = {row} px\nrocking angle (step)")
     figure.suptitle(f"{scan.title} (simulated)" if scan.simulated else scan.title)
     counts_colorbar(image, list(grid.flat), pad=0.01, aspect=40)
     return figure

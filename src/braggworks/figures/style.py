@@ -125,8 +125,6 @@ def counts_colorbar(
     bar.set_ticks([0, *ticks], labels=["0", *(_decade(value) for value in ticks)])
     bar.ax.minorticks_off()
     bar.set_label(label)
-    # A fixed place, so that the labels of several bars stand in one line.
-    bar.ax.yaxis.set_label_coords(4.6, 0.5)
     return bar
 
 

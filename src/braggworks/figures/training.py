@@ -68,7 +68,7 @@ def draw(history: History, look: Look) -> Figure:
         upper.yaxis.set_minor_locator(NullLocator())
     upper.set_ylabel("loss (dimensionless)")
     upper.legend()
-    lower.step(history.epoch, history.learning_rate, where="mid", color="black")
+    lower.step(history.epoch, history.learning_rate, where="mid", color="black", marker=".")
     lower.set_yscale("log")
     lower.set_ylabel("learning rate\n(dimensionless)")
     lower.set_xlabel("epoch (passes over the training samples)")

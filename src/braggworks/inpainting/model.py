@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 import torch
 
-from braggworks.networks import Network, build
-from braggworks.training.checkpoints import read_weights
+from braggworks.networks import Network
+from braggworks.training.checkpoints import load_network
 from braggworks.training.normalisation import Bool, Float32, denormalise, network_values, normalise
 
 
@@ -32,9 +32,7 @@ class Inpainter:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read weights written by `braggworks train`. Raises `FileError` if they are missing, damaged or foreign."""
-        weights = read_weights(path)
-        network = build(weights.network)
-        network.load_state_dict(weights.tensors)
+        network, weights = load_network(path)
         return cls(network, weights.patch)
 
     def fill(self, counts: Float32, mask: Bool, batch: int = 32) -> Float32:

@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braggworks.datasets.gaps import BORDER_PX
 from braggworks.errors import ScanError
 from braggworks.inpainting.interpolation import interpolate
 
 Fill = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.floating[Any]]]
 """Fills gaps: counts (batch, z, y, x), 0 in the gap, and the mask, true in the gap, to counts."""
-
-# Measured voxels that a slab must leave on each side of a window.
-BORDER = 2
 
 
 @dataclass(frozen=True)
@@ -97,10 +95,10 @@ def check_slabs(shape: tuple[int, ...], slabs: list[Slab], patch: int) -> None:
             f"use a crop of at least {patch}."
         )
     for slab in slabs:
-        if slab.width > patch - 2 * BORDER:
+        if slab.width > patch - 2 * BORDER_PX:
             raise ScanError(
                 f"The gap normal to {'zyx'[slab.axis]} at {slab.start} is {slab.width} px wide, and windows of {patch} "
-                f"voxels allow {patch - 2 * BORDER}: use a network with larger patches, or interpolate."
+                f"voxels allow {patch - 2 * BORDER_PX}: use a network with larger patches, or interpolate."
             )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import math
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import plotly.graph_objects as go
 import plotly.io
 
@@ -26,8 +28,9 @@ def surface_html(mesh: dict[str, Any]) -> str:
     """
     z, y, x = (list(axis) for axis in zip(*mesh["vertices"], strict=True))
     i, j, k = (list(corner) for corner in zip(*mesh["faces"], strict=True))
-    limit = max(abs(value) for value in mesh["phase"]) or 1.0
-    full_turn = limit > 1.5
+    # A few vertices at edges would otherwise take all of the colours.
+    limit = float(np.percentile(np.abs(mesh["phase"]), 98)) or 1.0
+    full_turn = limit > math.pi / 2
     surface = go.Mesh3d(
         x=x,
         y=y,
@@ -37,15 +40,18 @@ def surface_html(mesh: dict[str, Any]) -> str:
         k=k,
         intensity=mesh["phase"],
         colorscale="Twilight" if full_turn else "RdBu_r",
-        cmin=-3.1416 if full_turn else -limit,
-        cmax=3.1416 if full_turn else limit,
+        cmin=-math.pi if full_turn else -limit,
+        cmax=math.pi if full_turn else limit,
         colorbar={"title": {"text": "phase (rad)"}, "thickness": 14, "len": 0.7},
         lighting={"ambient": 0.6, "diffuse": 0.6, "specular": 0.1},
         hovertemplate="x %{x:.2f} nm<br>y %{y:.2f} nm<br>z %{z:.2f} nm<br>phase %{intensity:.3f} rad<extra></extra>",
     )
     figure = go.Figure(surface)
+    camera = {"eye": {"x": 1.5, "y": 1.5, "z": 1.1}, "center": {"x": 0, "y": 0, "z": -0.1}}
     axes = {axis: {"title": {"text": f"{axis[0]} (nm)"}} for axis in ("xaxis", "yaxis", "zaxis")}
-    figure.update_layout(scene={**axes, "aspectmode": "data"}, margin={"l": 0, "r": 0, "t": 0, "b": 0}, height=520)
+    figure.update_layout(
+        scene={**axes, "aspectmode": "data", "camera": camera}, margin={"l": 0, "r": 0, "t": 0, "b": 0}, height=520
+    )
     html: str = plotly.io.to_html(
         figure, include_plotlyjs=True, full_html=False, config={"displaylogo": False, "responsive": True}
     )

@@ -19,9 +19,10 @@ _PEAK_SIGMA = 8
 _PEAK_BOX = 5
 # A pixel answers to light if its white field is at least this fraction of the median.
 _WHITE_FIELD_FLOOR = 0.1
-# A hot pixel exceeds its second brightest neighbour by this factor and by this many standard deviations: at an
-# oversampling ratio of 2 or more, two neighbours of a maximum hold at least 0.4 of it, and hot pixels may come in pairs.
+# A hot pixel exceeds its second brightest neighbour by this factor and by this many standard deviations, ...
 _HOT_FACTOR, _HOT_SIGMA = 5, 10
+# ... and its median frame holds this fraction of its mean one: fringes can be one pixel wide, but they come and go.
+_HOT_STEADINESS = 0.25
 # A voxel this much brighter than the median around it does not count towards the peak.
 _SPIKE_FACTOR = 10
 _NEIGHBOURS = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], dtype=bool)
@@ -125,8 +126,7 @@ def correct(scan: Scan, roi_origin: tuple[int, int] = (0, 0), *, hot_pixels: boo
     roi_origin
         First (row, column) of the scan's frames in fields that are larger than a frame.
     hot_pixels
-        Mask pixels that are far brighter than their neighbours in the sum of all frames, or than others in the dark
-        field.
+        Mask pixels that are far brighter than their neighbours throughout the scan, or than others in the dark field.
 
     Returns
     -------
@@ -155,8 +155,7 @@ def correct(scan: Scan, roi_origin: tuple[int, int] = (0, 0), *, hot_pixels: boo
         bad = bad | dead
         notes.append(f"divided by the white field, {int(dead.sum())} pixels that do not answer to light masked")
     if hot_pixels:
-        total = np.where(bad | scan.gap.all(axis=0), 0, counts.sum(axis=0, dtype=np.float64))
-        hot = _above(total, rank_filter(total, -2, footprint=_NEIGHBOURS, mode="nearest"), _HOT_FACTOR) & ~bad
+        hot = _hot(counts, bad | scan.gap.all(axis=0))
         bad = bad | hot
         notes.append(f"{int(hot.sum())} hot pixels masked")
     gap = scan.gap | bad
@@ -240,6 +239,15 @@ def _relative_response(white: NDArray[np.float32]) -> tuple[NDArray[np.float32],
     median = np.median(white[answers])
     dead = ~answers | (white < _WHITE_FIELD_FLOOR * median)
     return np.where(dead, np.float32(1), white / median).astype(np.float32), dead
+
+
+def _hot(counts: NDArray[Any], bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which pixels are much brighter than their neighbours throughout the scan."""
+    total = np.where(bad, 0, counts.sum(axis=0, dtype=np.float64))
+    hot = _above(total, rank_filter(total, -2, footprint=_NEIGHBOURS, mode="nearest"), _HOT_FACTOR)
+    frames = counts[:, hot].astype(np.float64)
+    hot[hot] = np.median(frames, axis=0) > _HOT_STEADINESS * frames.mean(axis=0)
+    return hot
 
 
 def _above(values: NDArray[Any], usual: NDArray[Any], factor: float) -> NDArray[np.bool_]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from braggworks.config import NetworkConfig
 from braggworks.errors import FileError
 from braggworks.files import atomic_path
+from braggworks.networks import Network, build
 from braggworks.training import normalisation
 
 _KEY = "braggworks"  # one metadata entry with sorted JSON, so that equal content gives equal bytes
@@ -62,6 +63,19 @@ def read_weights(path: str | Path) -> Weights:
             f"{path} holds no inpainting weights that this version can use: give a file that `braggworks train` wrote."
         ) from None
     return Weights(network, patch, tensors)
+
+
+def load_network(path: str | Path) -> tuple[Network, Weights]:
+    """Read trained weights and build their network. Raises `FileError` as `read_weights` does."""
+    weights = read_weights(path)
+    network = build(weights.network)
+    try:
+        network.load_state_dict(weights.tensors)
+    except RuntimeError:
+        raise FileError(
+            f"{path} holds weights that do not fit the network it names: delete it and run `braggworks train` again."
+        ) from None
+    return network, weights
 
 
 def write_state(path: str | Path, identity: str, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

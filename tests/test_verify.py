@@ -1,0 +1,196 @@
+"""`braggworks verify` finds each kind of damage and names it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from releases import make_release, make_shard
+
+from braggworks import cli
+from braggworks.files import sha256_of, write_json
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("verify")
+    make_release(folder)
+    make_shard(folder / "elsewhere", "three", 0)
+    make_shard(folder / "elsewhere", "one", 0, outward_bias=3)
+    return folder
+
+
+@pytest.fixture
+def results(original, tmp_path):
+    return Path(shutil.copytree(original, tmp_path / "results"))
+
+
+def shard(results, campaign="one", batch=0):
+    return results / "campaigns" / campaign / "shards" / f"{batch}.h5"
+
+
+def manifest(results):
+    return results / "releases" / "tiny" / "manifest.json"
+
+
+def edit(path, change):
+    value = json.loads(path.read_text())
+    change(value)
+    write_json(path, value)
+
+
+def tamper(results, change, **sidecar_changes):
+    """Change the contents of one shard, and every hash so that only a look at the contents finds it."""
+    path = shard(results)
+    with h5py.File(path, "r+") as file:
+        change(file)
+    digest = sha256_of(path)
+    news = {"sha256": digest, "bytes": path.stat().st_size, **sidecar_changes}
+    edit(path.with_suffix(".json"), lambda value: value.update(news))
+    edit(manifest(results), lambda value: value["shards"][0].update(sha256=digest))
+
+
+def copy(source, target, *, sidecar):
+    shutil.copyfile(source, target)
+    if sidecar:
+        shutil.copyfile(source.with_suffix(".json"), target.with_suffix(".json"))
+
+
+def flip(path):
+    with h5py.File(path, "r") as file:
+        info = file["counts"].id.get_chunk_info(5)
+    content = bytearray(path.read_bytes())
+    content[info.byte_offset + info.size // 3] ^= 8
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", [".", "releases/tiny/manifest.json"])
+def test_sound_release(results, capsys, name):
+    assert cli.main(["verify", str(results / name)]) == 0
+    output = capsys.readouterr().out
+    assert output == f"{manifest(results)}: 4 shards, 96 samples, 16 particles (train 9, validation 3, test 4)\n"
+
+
+def test_every_release_of_a_folder_is_checked(results, capsys):
+    shutil.copytree(manifest(results).parent, results / "releases" / "again")
+    assert cli.main(["verify", str(results)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def set_row(name, row, value):
+    def change(file):
+        file[name][row] = value
+
+    return change
+
+
+def shift_mask(file):
+    file["mask"][4] = np.roll(file["mask"][4], 1, axis=2)
+    file["mask"][5] = 0
+
+
+def drop_row(name):
+    def change(file):
+        values = file[name][1:]
+        del file[name]
+        file[name] = values
+
+    return change
+
+
+DAMAGE = {
+    "missing shard": (lambda r: shard(r).unlink(), "one/shards/0.h5 does not exist, but the manifest lists it"),
+    "missing sidecar": (lambda r: shard(r).with_suffix(".json").unlink(), "one/shards/0.json does not exist"),
+    "truncated": (
+        lambda r: shard(r).write_bytes(shard(r).read_bytes()[:-1000]),
+        "one/shards/0.h5 is truncated or is no HDF5 file",
+    ),
+    "flipped": (lambda r: flip(shard(r, "two", 1)), "two/shards/1.h5 has changed since the manifest was made"),
+    "not a shard": (lambda r: shard(r).write_text("x"), "one/shards/0.h5 is truncated or is no HDF5 file"),
+    "another campaign": (
+        lambda r: copy(shard(r, "two"), shard(r), sidecar=False),
+        "one/shards/0.h5 is a shard of campaign 'two', not of 'one'",
+    ),
+    "another campaign with its sidecar": (
+        lambda r: copy(shard(r / "elsewhere", "three"), shard(r), sidecar=True),
+        "one/shards/0.h5 is a shard of campaign 'three', not of 'one'",
+    ),
+    "another batch": (
+        lambda r: copy(shard(r, "one", 1), shard(r), sidecar=False),
+        "one/shards/0.h5 is batch 1, not batch 0",
+    ),
+    "another batch with its sidecar": (
+        lambda r: copy(shard(r, "one", 1), shard(r), sidecar=True),
+        "one/shards/0.json disagrees with the manifest on 0.h5: delete both",
+    ),
+    "another recipe": (
+        lambda r: copy(shard(r / "elsewhere"), shard(r), sidecar=False),
+        "one/shards/0.h5 was made with another recipe than its sidecar says",
+    ),
+    "edited sidecar": (
+        lambda r: edit(shard(r).with_suffix(".json"), lambda value: value.update(counts_sum=5)),
+        "one/shards/0.h5 holds ",
+    ),
+    "other size": (
+        lambda r: edit(shard(r).with_suffix(".json"), lambda value: value.update(bytes=5)),
+        "bytes, not the 5 of its sidecar",
+    ),
+    "damaged sidecar": (
+        lambda r: edit(shard(r).with_suffix(".json"), lambda value: value.pop("recipe")),
+        "one/shards/0.json is damaged",
+    ),
+    "other counts": (lambda r: tamper(r, set_row("counts", 3, 0)), "one/shards/0.h5 holds "),
+    "mask value": (lambda r: tamper(r, set_row("mask", 9, 2)), "a mask holds 2, and only 0 and 1 are allowed"),
+    "mask area": (lambda r: tamper(r, shift_mask), "the gap of sample 5 covers 0 voxels instead of"),
+    "gap width": (lambda r: tamper(r, set_row("gap_width", 2, 5)), "the gap of sample 2 covers"),
+    "not finite": (lambda r: tamper(r, set_row("total_counts", 2, np.nan)), "total_counts does not hold 24 finite"),
+    "lost row": (lambda r: tamper(r, drop_row("oversampling")), "oversampling does not hold 24 finite values"),
+    "lost sample": (lambda r: tamper(r, drop_row("counts")), "counts has shape (23, 16, 16, 16) and type uint32"),
+    "lost dataset": (lambda r: tamper(r, lambda file: file.pop("mask")), "one/shards/0.h5 is damaged ("),
+    "other particles": (
+        lambda r: tamper(r, lambda file: None, particles=[0, 1, 2, 9]),
+        "holds other particles than its sidecar lists",
+    ),
+    "particle in two shards": (
+        lambda r: tamper(r, set_row("particle", slice(18, 24), 4), particles=[0, 1, 2, 4]),
+        "both hold particle 4 of campaign 'one'",
+    ),
+    "listed twice": (
+        lambda r: edit(manifest(r), lambda value: value["shards"].append(value["shards"][0])),
+        "0.h5 twice",
+    ),
+    "split totals": (
+        lambda r: edit(manifest(r), lambda value: value["splits"]["test"].update(particles=7)),
+        "says that split 'test' holds 24 samples of 7 particles, but the shards have 24 of 4",
+    ),
+    "split seed": (lambda r: edit(manifest(r), lambda value: value.update(split_seed=3)), "says that split 'train'"),
+    "no manifest": (lambda r: manifest(r).unlink(), "releases/*/manifest.json matches no file"),
+    "not JSON": (lambda r: manifest(r).write_text("{"), "manifest.json is not valid JSON"),
+    "not a manifest": (lambda r: manifest(r).write_text("[]"), "manifest.json is no manifest"),
+    "damaged manifest": (lambda r: edit(manifest(r), lambda v: v.pop("splits")), "manifest.json is damaged"),
+    "impossible fractions": (
+        lambda r: edit(manifest(r), lambda value: value["fractions"].update(test=2)),
+        "manifest.json is damaged",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_named_in_one_sentence(results, capsys, name):
+    damage, sentence = DAMAGE[name]
+    damage(results)
+    capsys.readouterr()
+    assert cli.main(["verify", str(results)]) == 2
+    output = capsys.readouterr()
+    error = output.err.splitlines()[-1]
+    assert error.startswith("braggworks verify: ")
+    assert sentence in error
+    assert error.endswith((".", "again."))
+    assert not output.out
+
+
+def test_missing_path(tmp_path, capsys):
+    assert cli.main(["verify", str(tmp_path / "absent.json")]) == 2
+    assert "does not exist" in capsys.readouterr().err
