@@ -89,7 +89,7 @@ def write_filled_scan(path: Path, scores: Path) -> None:
     with create_h5(path, "scan", simulated=1, peak=np.array([12, 20, 25])) as file:
         file["entry_1/title"] = "a scan"
         file["entry_1/instrument_1/detector_1/data"] = counts
-        file["entry_1/instrument_1/detector_1/mask"] = mask
+        file["entry_1/braggworks/filled"] = mask
         file["entry_1/braggworks/measured"] = counts
         file["entry_1/braggworks/linear"] = counts + 1
     write_json(scores, {"pcc": {"network": 0.9, "linear": None}})

@@ -65,7 +65,7 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
     final = Path(final)
     temporary = final.with_name(f".{final.name}.{os.getpid()}.part")
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(final.parent)
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -75,6 +75,13 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise FileError(f"{folder} is no folder and cannot become one: choose another output folder.") from None
 
 
 def _explain_write_error(error: OSError, final: Path) -> Exception:

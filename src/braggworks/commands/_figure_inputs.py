@@ -200,7 +200,7 @@ def _read_scan(path: str, scores: str) -> FilledScan:
     with open_h5(path, "scan") as file, _reading(path):
         detector, extra = file["entry_1/instrument_1/detector_1"], file["entry_1/braggworks"]
         measured, linear, network = extra["measured"][()], extra["linear"][()], detector["data"][()]
-        mask = detector["mask"][()].astype(bool)
+        mask = extra["filled"][()].astype(bool)
         if measured.ndim != 3 or not measured.shape == linear.shape == network.shape == mask.shape:
             raise ValueError("counts of different shapes")
         return FilledScan(

@@ -1,10 +1,10 @@
 """Fill the gaps of a scan with a trained network.
 
 Gaps are what the scan's own mask, or the one given, says was not measured. With --cut-cross a synthetic cross gap is
-cut into measured counts, filled, and compared with them. The output is a CXI file: the filled counts, with the filled
-voxels as mask; and, in entry_1/braggworks, what went in (gapped), linear interpolation (linear), the standard
-deviation of log(1 + counts) over overlapping predictions (uncertainty), their number (predictions), and, for a
-synthetic gap, the measured counts (measured).
+cut into measured counts, filled, and compared with them. The output is a CXI file: the filled counts, with no voxel
+masked, so that phasing uses them; and, in entry_1/braggworks, which voxels were filled (filled), what went in (gapped),
+linear interpolation (linear), the standard deviation of log(1 + counts) over overlapping predictions (uncertainty),
+their number (predictions), and, for a synthetic gap, the measured counts (measured).
 
 example:
     braggworks inpaint prepared.cxi --weights weights.safetensors --output out.cxi --cut-cross 6 --cut-offset 12 12
@@ -188,6 +188,7 @@ def _write(path: str, scan: Scan, gap: Gap, found: Inpainted, linear: NDArray[An
     from braggworks.scans.writers import write_scan
 
     extra: dict[str, NDArray[Any]] = {
+        "filled": gap.mask.astype(np.uint8),
         "gapped": np.where(gap.mask, scan.counts.dtype.type(0), scan.counts),
         "linear": linear.astype(found.counts.dtype),
         "uncertainty": found.uncertainty,
@@ -197,7 +198,7 @@ def _write(path: str, scan: Scan, gap: Gap, found: Inpainted, linear: NDArray[An
     if gap.cut:
         extra["measured"] = scan.counts
         attributes["peak"] = np.array(gap.cut.peak)
-    write_scan(path, replace(scan, counts=found.counts, mask=gap.mask), extra, **attributes)
+    write_scan(path, replace(scan, counts=found.counts, mask=None), extra, **attributes)
 
 
 def _scores(scan: Scan, cut: Cut, work: Work, fillings: dict[str, NDArray[Any]]) -> dict[str, Any]:
