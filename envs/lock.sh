@@ -10,6 +10,8 @@ for stage in workflow particles relax scatter learn figures pynx develop; do
   "$uv" pip compile "${options[@]}" --extra "$stage" --output-file "envs/$stage.txt" pyproject.toml >/dev/null
   # A local build's label (+cpu) would tie the pin to one machine.
   sed -i -E 's/^(torch==[0-9.]+)\+[a-z0-9.]+$/\1/' "envs/$stage.txt"
+  # What torch's CUDA build brings is pinned by that build itself, and its CPU build does without.
+  sed -i -E '/^(nvidia-|cuda-|triton==)/d' "envs/$stage.txt"
 done
 # The system's Python brings numpy with PyNX.
 sed -i '/^numpy==/d' envs/pynx.txt
