@@ -77,7 +77,7 @@ def test_plain_snakemake_makes_the_report(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Snakefile", tmp_path)
     rules = rules_to_run(tmp_path)
     assert {"cut_crystals", "relax_batch", "scatter_batch", "cut_shard", "train_network", "write_report"} <= set(rules)
-    assert rules["relax_batch"] == 7
+    assert rules["relax_batch"] == 14
 
 
 def test_finished_run_has_nothing_to_do(finished: Path) -> None:
@@ -101,18 +101,18 @@ def test_figure_setting_reruns_figures_alone(edit: Callable[..., dict[str, int]]
 
 def test_campaign_seed_reruns_that_campaign_alone(edit: Callable[..., dict[str, int]]) -> None:
     rules = edit("config/campaigns/demo-clamped.yaml", "seed: 1", "seed: 2")
-    assert rules["cut_crystals"] == rules["relax_batch"] == rules["scatter_batch"] == rules["cut_shard"] == 2
+    assert rules["cut_crystals"] == rules["relax_batch"] == rules["scatter_batch"] == rules["cut_shard"] == 4
     assert "compare_engines" not in rules
 
 
 def test_patch_setting_keeps_crystals_and_patterns(edit: Callable[..., dict[str, int]]) -> None:
     rules = edit("config/campaigns/demo-free.yaml", "per_pattern: 12", "per_pattern: 10")
     assert set(rules) == AFTER_SHARDS | {"cut_shard", "draw_figure", "write_report"}
-    assert rules["cut_shard"] == 5
+    assert rules["cut_shard"] == 10
 
 
 def test_more_particles_add_batches_and_rebuild_none(edit: Callable[..., dict[str, int]]) -> None:
-    rules = edit("config/campaigns/demo-free.yaml", "count: 20", "count: 24")
+    rules = edit("config/campaigns/demo-free.yaml", "count: 40", "count: 44")
     assert rules["cut_crystals"] == rules["relax_batch"] == rules["scatter_batch"] == rules["cut_shard"] == 1
     assert set(rules) >= AFTER_SHARDS
 
@@ -122,7 +122,7 @@ def test_second_material_is_one_more_campaign(finished: Path, tmp_path: Path) ->
     shutil.copytree(finished, folder, symlinks=True)
     campaigns = folder / "config" / "campaigns"
     text = (campaigns / "demo-free.yaml").read_text().replace("material: Au", "material: Pt")
-    (campaigns / "demo-platinum.yaml").write_text(text.replace("count: 20", "count: 4"))
+    (campaigns / "demo-platinum.yaml").write_text(text.replace("count: 40", "count: 4"))
     config = folder / "config" / "demo.yaml"
     config.write_text(config.read_text().replace("demo-clamped]", "demo-clamped, demo-platinum]"))
     rules = rules_to_run(folder)
