@@ -28,7 +28,9 @@ if config and not workflow.overwrite_configfiles:
     )
 
 # Relative, so that a moved folder is no changed configuration.
-CONFIG_FILE = os.path.relpath((workflow.overwrite_configfiles or ["config/demo.yaml"])[0])
+CONFIG_FILE = os.path.relpath(
+    (workflow.overwrite_configfiles or ["config/demo.yaml"])[0]
+)
 CONFIG = load_config(CONFIG_FILE)
 PATHS = Paths(CONFIG.results)
 
