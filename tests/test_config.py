@@ -114,6 +114,11 @@ def test_campaign_mistakes_are_one_sentence(campaign_file, changes: dict[str, ob
     [
         ("epochs:", "epoch:", ["unknown key 'training.epoch'", "did you mean 'epochs: "]),
         ("release: demo", "release: dmeo", ["training.release names 'dmeo'", "use one of demo"]),
+        (
+            "    campaigns: [demo-free, demo-clamped]\n",
+            "    campaigns: [demo-free]\n    warm_start: demo\n",
+            ["warm_start of"],
+        ),
         ("results: results/demo", "results: 'res ults'", ["results"]),
         ("campaigns: [demo-free, demo-clamped]\n\n", "campaigns: [demo-fre]\n\n", ["demo-fre.yaml does not exist"]),
         ("campaigns: [demo-free, demo-clamped]\n\n", "campaigns: 7\n\n", ["campaigns must list names"]),

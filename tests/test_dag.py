@@ -129,6 +129,19 @@ def test_second_material_is_one_more_campaign(finished: Path, tmp_path: Path) ->
     assert rules["relax_batch"] == 1
 
 
+def test_warm_started_release_trains_its_parent_first(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder, symlinks=True)
+    config = folder / "config" / "demo.yaml"
+    old = "  - name: demo\n    campaigns: [demo-free, demo-clamped]\n"
+    new = "  - {name: old, campaigns: [demo-free]}\n" + old + "    warm_start: old\n"
+    assert old in config.read_text()
+    config.write_text(config.read_text().replace(old, new))
+    plan = snakemake(folder, "--dry-run", "--printshellcmds")
+    assert "--warm-start=results/demo/releases/old/inpaint/weights.safetensors" in plan
+    assert parse_job_counts(plan)["train_network"] == 2
+
+
 def test_report_template_reruns_the_report_alone(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder, symlinks=True)

@@ -310,10 +310,17 @@ class Config(Model):
             ("comparison.campaign", [self.comparison.campaign], names),
             ("scan.simulated", [self.scan.simulated], names),
             ("training.release", [self.training.release], releases),
+            *(
+                (f"warm_start of release {release.name!r}", [release.warm_start], releases[:number])
+                for number, release in enumerate(self.releases)
+                if release.warm_start
+            ),
         ):
             for name in used:
                 if name not in known:
-                    raise ValueError(f"{what} names {name!r}, which is not defined: use one of {', '.join(known)}")
+                    raise ValueError(
+                        f"{what} names {name!r}, which is not defined: use one of {', '.join(known) or '(none)'}"
+                    )
         if self.comparison.batch >= self.campaign(self.comparison.campaign).batches:
             raise ValueError(f"comparison.batch {self.comparison.batch} is beyond the campaign's last batch")
         return self

@@ -31,11 +31,24 @@ def release_shards(config: Config, release: str) -> list[str]:
     return [str(Path(sidecar).with_suffix(".h5")) for sidecar in release_sidecars(config, release)]
 
 
+def warm_start(config: Config, release: str) -> list[str]:
+    """Return the weights that a release's training starts from: none, or those of one release."""
+    parent = config.release(release).warm_start
+    return [Paths(config.results).weights(parent)] if parent else []
+
+
 def compares_engines(config: Config) -> bool:
     """Return whether the run computes one batch with PyNX too."""
     if config.comparison.when == "auto":
         return (environment_prefix("pynx") / "bin" / "braggworks").exists()
     return config.comparison.when == "always"
+
+
+def first_targets(config: Config) -> list[str]:
+    """Return what is best made first: PyNX's batch, the longest job on one thread, so that small ones run beside it."""
+    comparison = config.comparison
+    patterns = Paths(config.results).batch_file("patterns-pynx", comparison.campaign, comparison.batch)
+    return [patterns] if compares_engines(config) else []
 
 
 def measured_scan(config: Config) -> str | None:

@@ -19,18 +19,15 @@ from braggworks.targets import (
     release_sidecars,
     report_inputs,
     scan_source,
+    warm_start,
 )
 from braggworks.versions import STAGE_VERSIONS
 
 if config and not workflow.overwrite_configfiles:
-    raise ConfigError(
-        "--config is not used: write the value into a YAML file and pass that with --configfile."
-    )
+    raise ConfigError("--config is not used: write the value into a YAML file and pass that with --configfile.")
 
 # Relative, so that a moved folder is no changed configuration.
-CONFIG_FILE = os.path.relpath(
-    (workflow.overwrite_configfiles or ["config/demo.yaml"])[0]
-)
+CONFIG_FILE = os.path.relpath((workflow.overwrite_configfiles or ["config/demo.yaml"])[0])
 CONFIG = load_config(CONFIG_FILE)
 PATHS = Paths(CONFIG.results)
 

@@ -1,6 +1,4 @@
-EVALUATE_RECIPE = fixed(
-    EvaluateRecipe(version=STAGE_VERSIONS["evaluate"], evaluation=CONFIG.evaluation)
-)
+EVALUATE_RECIPE = fixed(EvaluateRecipe(version=STAGE_VERSIONS["evaluate"], evaluation=CONFIG.evaluation))
 
 
 rule evaluate_network:

@@ -1,6 +1,4 @@
-FIGURE_RECIPE = fixed(
-    FigureRecipe(version=STAGE_VERSIONS["figure"], figures=CONFIG.figures)
-)
+FIGURE_RECIPE = fixed(FigureRecipe(version=STAGE_VERSIONS["figure"], figures=CONFIG.figures))
 
 
 rule draw_rulegraph:

@@ -33,8 +33,6 @@ rule scatter_batch_pynx:
         PATHS.log("scatter_batch_pynx", "{campaign}", "{batch}"),
     benchmark:
         PATHS.benchmark("scatter_batch_pynx", "{campaign}", "{batch}")
-    # The longest single-threaded job: started early, it runs beside the small ones.
-    priority: 10
     conda:
         conda_file("pynx")
     container:
@@ -54,12 +52,8 @@ rule scatter_batch_pynx:
 
 rule compare_engines:
     input:
-        nufft=PATHS.batch_file(
-            "patterns-nufft", CONFIG.comparison.campaign, CONFIG.comparison.batch
-        ),
-        pynx=PATHS.batch_file(
-            "patterns-pynx", CONFIG.comparison.campaign, CONFIG.comparison.batch
-        ),
+        nufft=PATHS.batch_file("patterns-nufft", CONFIG.comparison.campaign, CONFIG.comparison.batch),
+        pynx=PATHS.batch_file("patterns-pynx", CONFIG.comparison.campaign, CONFIG.comparison.batch),
     output:
         PATHS.engines,
     log:

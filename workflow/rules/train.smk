@@ -2,6 +2,7 @@ rule train_network:
     input:
         manifest=PATHS.manifest(),
         shards=lambda wildcards: release_shards(CONFIG, wildcards.release),
+        warm_start=lambda wildcards: warm_start(CONFIG, wildcards.release),
     output:
         weights=PATHS.weights(),
         history=PATHS.history(),
@@ -21,12 +22,14 @@ rule train_network:
         mem_mb=4000,
         runtime=600,
     params:
-        recipe=fixed(
-            TrainRecipe(version=STAGE_VERSIONS["train"], training=CONFIG.training)
-        ),
+        recipe=lambda wildcards: TrainRecipe(
+            version=STAGE_VERSIONS["train"],
+            training=CONFIG.training.model_copy(update={"release": wildcards.release}),
+        ).to_json(),
+        warm_start=lambda wildcards, input: [f"--warm-start={path}" for path in input.warm_start],
         # The state outlives a failed job: Snakemake deletes declared outputs before a retry.
         state=PATHS.training_state(),
     shell:
         "braggworks train --recipe {params.recipe:q} --manifest {input.manifest:q} --state {params.state:q}"
         " --weights {output.weights:q} --history {output.history:q} --card {output.card:q} --threads {threads}"
-        " > {log:q} 2>&1"
+        " {params.warm_start:q} > {log:q} 2>&1"

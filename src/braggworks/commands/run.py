@@ -22,7 +22,7 @@ from braggworks.errors import MissingToolError, UserError
 from braggworks.paths import Paths, environment_prefix
 from braggworks.planning import JobCounts, estimate_minutes, parse_job_counts
 from braggworks.progress import WorkflowProgress
-from braggworks.targets import compares_engines, measured_scan
+from braggworks.targets import compares_engines, first_targets, measured_scan
 
 STAGES = ("workflow", "particles", "relax", "scatter", "learn", "figures")
 
@@ -46,16 +46,8 @@ def run(args: argparse.Namespace) -> int:
     """Plan, say so, and run."""
     config = load_config(args.config)
     _check_place(args)
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--configfile",
-        args.config,
-        "--cores",
-        str(args.cores),
-        *args.snakemake,
-    ]
+    command = [sys.executable, "-m", "snakemake", "--configfile", args.config, "--cores", str(args.cores)]
+    command += args.snakemake
     counts = _plan(command)
     paths = Paths(config.results)
     if not counts:
@@ -65,9 +57,9 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return 0
     started = time.monotonic()
-    _execute(
-        [*command, "--profile", args.profile], sum(counts.values()), Path(config.results) / "logs" / "workflow.log"
-    )
+    if first := first_targets(config):
+        command += ["--prioritize", *first]
+    _execute([*command, "--profile", args.profile], sum(counts.values()), Path(paths.workflow_log))
     print(f"Done in {(time.monotonic() - started) / 60:.1f} minutes.")
     print(f"report:  {Path(paths.report).resolve()}")
     print(f"numbers: {Path(paths.summary).resolve()}")
