@@ -48,6 +48,12 @@ def test_estimate_grows_with_the_work() -> None:
     assert estimate_minutes(config, many, 4) == pytest.approx(estimate_minutes(config, many, 2) / 2)
 
 
+def test_estimate_of_equal_bounds_is_that_of_close_ones() -> None:
+    from braggworks.planning import _mean_power
+
+    assert _mean_power((5000, 5000), 1.5) == pytest.approx(_mean_power((4999, 5001), 1.5), rel=1e-6)
+
+
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:

@@ -116,7 +116,8 @@ def _announce(config: Config, counts: JobCounts, cores: int) -> None:
     if not compares_engines(config):
         print("  PyNX is not installed, or its comparison is off: NUFFT alone (`make pynx` says more).")
     minutes = estimate_minutes(config, counts, cores)
-    print(f"About {minutes:.0f} minutes on {cores} cores like the ones this was measured on.", flush=True)
+    duration = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
+    print(f"About {duration} on {cores} cores like the ones this was measured on.", flush=True)
 
 
 def _execute(command: list[str], jobs: int, log: Path) -> None:

@@ -50,7 +50,8 @@ def sections(scores: dict[str, Any], engines: dict[str, Any] | None, gap_px: int
             "diffraction",
             "Diffraction",
             "Three central slices of one pattern around its reflection, and the object that the inverse Fourier "
-            "transform of the complex amplitude gives.",
+            "transform of the complex amplitude gives. Phases below π/2 are on a diverging scale, larger ones on a "
+            "cyclic one.",
         ),
         Section(
             "training",
