@@ -11,7 +11,8 @@ install_uv() {
   echo "installing uv $version into $own" >&2
   # Debian's python3 comes without ensurepip until python3-venv is installed.
   if ! has_venv && ! python3 -m pip --version >/dev/null 2>&1 && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv; } >&2
+    echo "installing python3-venv" >&2
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv; } >/dev/null
   fi
   if has_venv; then
     python3 -m venv "$own" >&2

@@ -12,8 +12,10 @@ import pytest
 
 from braggworks.cli import VERBS, main
 from braggworks.config import load_config
+from braggworks.datasets.splits import split_of
 from braggworks.planning import estimate_minutes, parse_job_counts
 from braggworks.progress import WorkflowProgress
+from braggworks.targets import simulated_particle
 
 ROOT = Path(__file__).parents[1]
 TABLE = """
@@ -49,9 +51,17 @@ def test_estimate_grows_with_the_work() -> None:
 
 
 def test_estimate_of_equal_bounds_is_that_of_close_ones() -> None:
-    from braggworks.planning import _mean_power
+    from braggworks.datasets.splits import split_of
+from braggworks.planning import _mean_power
 
     assert _mean_power((5000, 5000), 1.5) == pytest.approx(_mean_power((4999, 5001), 1.5), rel=1e-6)
+
+
+def test_simulated_scan_is_of_a_particle_that_training_never_sees() -> None:
+    config = load_config(ROOT / "config" / "demo.yaml")
+    batch, index = simulated_particle(config)
+    assert split_of(config.scan.simulated, index, config.splits) == "test"
+    assert batch == index // config.campaign(config.scan.simulated).batch_size
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))

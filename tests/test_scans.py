@@ -492,6 +492,9 @@ def test_simulated_scans_need_usable_patterns(tmp_path, capsys):
     write_patterns(tmp_path / "p.h5", factor=0.0)
     assert simulate(tmp_path) == 2
     refused(capsys, tmp_path, "p.h5")
+    write_patterns(tmp_path / "p.h5")
+    assert simulate(tmp_path, "--particle", "7") == 2
+    refused(capsys, tmp_path, "particle 7 is not in it")
     assert simulate(tmp_path, "--total-counts", "0") == 2
     refused(capsys, tmp_path, "--total-counts 0")
     with create_h5(tmp_path / "p.h5", "patterns", campaign="tiny"):

@@ -277,7 +277,7 @@ class ScanConfig(Model):
         (12, 12), description="Distance of the gap's first pixel from the peak along the detector's y and x."
     )
     stride_px: int = Field(8, ge=1, le=64, description="Step between overlapping windows.")
-    simulated: Name = Field(description="Campaign whose first particle stands in where the file is absent.")
+    simulated: Name = Field(description="Campaign of whose held-out particles one stands in where the file is absent.")
 
 
 class FigureConfig(Model):

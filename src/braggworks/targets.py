@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from braggworks.config import Config, data_folder
+from braggworks.datasets.splits import split_of
 from braggworks.paths import Paths, environment_prefix
 
 FIGURES = ("crystal", "diffraction", "patch", "gap-width", "training", "scan", "rulegraph")
@@ -58,6 +59,14 @@ def measured_scan(config: Config) -> str | None:
     if not path.is_absolute():
         path = folder / path if folder else path
     return str(path) if path.is_absolute() and path.is_file() else None
+
+
+def simulated_particle(config: Config) -> tuple[int, int]:
+    """Return batch and index of the particle whose pattern stands in for a scan: one that training never sees."""
+    campaign = config.campaign(config.scan.simulated)
+    held_out = (i for i in range(campaign.count) if split_of(campaign.name, i, config.splits) == "test")
+    index = next(held_out, 0)
+    return index // campaign.batch_size, index
 
 
 def scan_source(config: Config) -> str:

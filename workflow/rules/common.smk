@@ -19,6 +19,7 @@ from braggworks.targets import (
     release_sidecars,
     report_inputs,
     scan_source,
+    simulated_particle,
     warm_start,
 )
 from braggworks.versions import STAGE_VERSIONS

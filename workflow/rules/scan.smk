@@ -1,9 +1,10 @@
+SIMULATED_BATCH, SIMULATED_PARTICLE = simulated_particle(CONFIG)
 SCAN_RECIPE = fixed(ScanRecipe(version=STAGE_VERSIONS["scan"], scan=CONFIG.scan))
 
 
 rule simulate_scan:
     input:
-        PATHS.batch_file("patterns-nufft", CONFIG.scan.simulated, 0),
+        PATHS.batch_file("patterns-nufft", CONFIG.scan.simulated, SIMULATED_BATCH),
     output:
         PATHS.simulated_scan,
     log:
@@ -22,8 +23,10 @@ rule simulate_scan:
         runtime=10,
     params:
         recipe=SCAN_RECIPE,
+        particle=SIMULATED_PARTICLE,
     shell:
-        "braggworks simulate-scan --recipe {params.recipe:q} --patterns {input:q} --output {output:q} > {log:q} 2>&1"
+        "braggworks simulate-scan --recipe {params.recipe:q} --patterns {input:q} --particle {params.particle}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule prepare_scan:

@@ -116,7 +116,7 @@ def _announce(config: Config, counts: JobCounts, cores: int) -> None:
     if not compares_engines(config):
         print("  PyNX is not installed, or its comparison is off: NUFFT alone (`make pynx` says more).")
     minutes = estimate_minutes(config, counts, cores)
-    duration = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
+    duration = f"{max(minutes, 1):.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
     print(f"About {duration} on {cores} cores like the ones this was measured on.", flush=True)
 
 

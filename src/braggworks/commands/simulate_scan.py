@@ -1,6 +1,6 @@
 """Write a simulated scan, for use where no measured one is at hand.
 
-Takes the first pattern of the first particle, scales it to the given counts, adds Poisson noise, and writes a CXI file
+Takes the first pattern of a particle, scales it to the given counts, adds Poisson noise, and writes a CXI file
 that says that it is simulated; whatever is made from it says so, too.
 
 example:
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     add_recipe_arguments(parser, campaign=False)
     parser.add_argument("--patterns", required=True, metavar="H5", help="patterns, as `braggworks scatter` writes them")
+    parser.add_argument("--particle", type=int, metavar="N", help="index of the particle (default: the file's first)")
     parser.add_argument("--output", required=True, metavar="CXI", help="file to write")
     parser.add_argument(
         "--total-counts", type=float, default=DEFAULT_COUNTS, metavar="N", help="photons in the scan (default: 4e7)"
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     from braggworks.scans.writers import write_scan
     from braggworks.seeds import generator
 
-    intensity, campaign, seed, index = _first_pattern(args.patterns)
+    intensity, campaign, seed, index = _first_pattern(args.patterns, args.particle)
     try:
         counts = poisson_counts(intensity, args.total_counts, generator(campaign, seed, index, "scan"))
     except ValueError as error:
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"{args.output}: simulated scan of {'x'.join(map(str, counts.shape))} with {counts.sum(dtype='u8')} counts")
 
 
-def _first_pattern(path: str) -> tuple[NDArray[np.float64], str, int, int]:
+def _first_pattern(path: str, particle: int | None) -> tuple[NDArray[np.float64], str, int, int]:
     """Return intensity, campaign, seed and particle."""
     import numpy as np
 
@@ -63,7 +64,9 @@ def _first_pattern(path: str) -> tuple[NDArray[np.float64], str, int, int]:
 
     with open_h5(path, "patterns") as file:
         try:
-            name = min(file)
+            name = min(file) if particle is None else f"{particle:07d}"
+            if name not in file:
+                raise ValueError(f"particle {particle} is not in it")
             recipe: dict[str, Any] = json.loads(file.attrs["recipe"])
             amplitude = file[name]["amplitude"][0]
             if amplitude.ndim != 3:
