@@ -13,7 +13,7 @@ import pytest
 from braggworks.cli import VERBS, main
 from braggworks.config import load_config
 from braggworks.datasets.splits import split_of
-from braggworks.planning import estimate_minutes, parse_job_counts
+from braggworks.planning import _mean_power, estimate_minutes, parse_job_counts
 from braggworks.progress import WorkflowProgress
 from braggworks.targets import simulated_particle
 
@@ -51,9 +51,6 @@ def test_estimate_grows_with_the_work() -> None:
 
 
 def test_estimate_of_equal_bounds_is_that_of_close_ones() -> None:
-    from braggworks.datasets.splits import split_of
-from braggworks.planning import _mean_power
-
     assert _mean_power((5000, 5000), 1.5) == pytest.approx(_mean_power((4999, 5001), 1.5), rel=1e-6)
 
 
