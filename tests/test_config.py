@@ -10,18 +10,9 @@ import pytest
 import yaml
 
 from braggworks.cli import main
-from braggworks.config import (
-    Campaign,
-    Config,
-    CrystalsRecipe,
-    Model,
-    campaign_recipe,
-    json_schema,
-    load_campaign,
-    load_config,
-    parse_recipe,
-)
+from braggworks.config import Campaign, Config, Model, json_schema, load_campaign, load_config
 from braggworks.errors import ConfigError
+from braggworks.recipes import CrystalsRecipe, campaign_recipe, parse_recipe
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "config").glob("*.yaml"))

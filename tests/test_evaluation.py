@@ -7,16 +7,7 @@ import pytest
 import xarray as xr
 
 from braggworks.cli import main
-from braggworks.config import (
-    BarConfig,
-    DetectorConfig,
-    EvaluateRecipe,
-    EvaluationConfig,
-    PatchConfig,
-    Release,
-    ShardRecipe,
-    SplitConfig,
-)
+from braggworks.config import BarConfig, DetectorConfig, EvaluationConfig, PatchConfig, Release, SplitConfig
 from braggworks.datasets.manifests import build_manifest
 from braggworks.datasets.shards import write_shard
 from braggworks.errors import ConfigError
@@ -31,6 +22,7 @@ from braggworks.evaluation.sweeps import (
 )
 from braggworks.files import create_h5, write_json
 from braggworks.inpainting.model import Inpainter
+from braggworks.recipes import EvaluateRecipe, ShardRecipe
 
 PATCH = 16
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from braggworks.cli import main
-from braggworks.config import ScanConfig, ScanRecipe
+from braggworks.config import ScanConfig
 from braggworks.errors import ScanError
 from braggworks.evaluation.sweeps import interpolation
 from braggworks.inpainting.interpolation import interpolate
 from braggworks.inpainting.model import Inpainter
 from braggworks.inpainting.whole_scan import Slab, fill_scan, find_slabs, window_count
+from braggworks.recipes import ScanRecipe
 from braggworks.scans.readers import read_scan
 from braggworks.scans.scan import Scan
 from braggworks.scans.writers import write_scan

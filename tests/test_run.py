@@ -80,6 +80,21 @@ def test_unknown_verb_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> Non
     assert "unknown verb 'trian'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["scan", "s.cxi", "--output", "./s.cxi"], ["gate", "--recipe", "{}", "--evaluation", "a", "--output", "a"]],
+)
+def test_a_file_to_read_is_never_overwritten(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("s.cxi", "a"):
+        (tmp_path / name).write_text("precious")
+    assert main(arguments) == 2
+    assert "would be overwritten: give --output another name" in capsys.readouterr().err
+    assert (tmp_path / "s.cxi").read_text() == (tmp_path / "a").read_text() == "precious"
+
+
 def test_dry_run_says_what_and_how_long(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("snakemake", reason="planning needs Snakemake")
     assert main(["run", "config/demo.yaml", "--dry-run"]) == 0

@@ -18,13 +18,14 @@ from releases import files_below, make_release
 from safetensors.torch import save_file
 
 from braggworks import cli
-from braggworks.config import NetworkConfig, TrainingConfig, TrainRecipe
+from braggworks.config import NetworkConfig, TrainingConfig
 from braggworks.datasets.reader import PatchDataset
 from braggworks.errors import FileError, ScanError
 from braggworks.files import read_json, sha256_of, write_json
 from braggworks.inpainting.interpolation import interpolate_batch
 from braggworks.inpainting.model import Inpainter
 from braggworks.networks import build
+from braggworks.recipes import TrainRecipe
 from braggworks.training.checkpoints import Weights, read_state, read_weights, write_state, write_weights
 from braggworks.training.loop import DivergedError, Progress, Trainer
 from braggworks.training.normalisation import denormalise, network_values, normalise

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from braggworks import __version__
 from braggworks.errors import UserError
@@ -57,6 +58,27 @@ def _usage(prog: str) -> str:
     )
 
 
+# Options that name files to write; every other option or argument that names a file is read.
+_WRITTEN = ("output", "scores", "sidecar", "examples", "history", "card", "summary")
+
+
+def _refuse_overwriting(parsed: argparse.Namespace) -> None:
+    """Raise `UserError` if a file to write is one of those to read, or is to be written twice."""
+    named: dict[Path, str] = {}
+    for option in sorted(vars(parsed), key=_WRITTEN.__contains__):
+        values = getattr(parsed, option)
+        for value in values if isinstance(values, list) else [values]:
+            if not isinstance(value, str) or not value or "\0" in value or len(value) > 4096:
+                continue
+            path = Path(value).resolve()
+            if option in _WRITTEN and path in named:
+                raise UserError(
+                    f"{value} is given as --{option} and as {named[path]}, so that it would be overwritten: "
+                    f"give --{option} another name."
+                )
+            named[path] = option
+
+
 def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911
     """Run one verb.
 
@@ -84,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911
         return 2
     try:
         parsed = _verb_parser(verb, prog).parse_args(rest)
+        _refuse_overwriting(parsed)
         return int(parsed.run(parsed) or 0)
     except UserError as error:
         print(f"braggworks {verb}: {error}", file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -11,7 +10,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from braggworks.errors import ConfigError
-from braggworks.versions import STAGE_VERSIONS
 
 Shape = Literal["wulff", "winterbottom", "cube", "octahedron", "random"]
 Material = Literal["Au", "Pt", "Pd", "Ni", "Ag", "Cu"]
@@ -337,98 +335,6 @@ class Config(Model):
 ModelT = TypeVar("ModelT", bound=Model)
 
 
-# --- what a stage is told: only the part of the configuration that it uses, and never a count ---
-
-
-class Recipe(Model):
-    """Identity of a stage's work; the workflow reruns a job when its recipe's JSON changes."""
-
-    version: int = Field(description="Version of the stage (braggworks.versions).")
-
-    def to_json(self) -> str:
-        """Return compact JSON with sorted keys."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-
-
-RecipeT = TypeVar("RecipeT", bound=Recipe)
-
-
-class CampaignRecipe(Recipe):
-    """A recipe that belongs to a campaign."""
-
-    campaign: Name
-    seed: int
-
-
-class CrystalsRecipe(CampaignRecipe):
-    """What `braggworks crystals` needs."""
-
-    crystal: CrystalConfig
-
-
-class RelaxRecipe(CampaignRecipe):
-    """What `braggworks relax` needs."""
-
-    relaxation: RelaxationConfig
-
-
-class ScatterRecipe(CampaignRecipe):
-    """What `braggworks scatter` needs."""
-
-    diffraction: DiffractionConfig
-
-
-class ShardRecipe(CampaignRecipe):
-    """What `braggworks shard` needs."""
-
-    detector: DetectorConfig
-    patches: PatchConfig
-
-
-class ManifestRecipe(Recipe):
-    """What `braggworks manifest` needs."""
-
-    release: Release
-    splits: SplitConfig
-
-
-class TrainRecipe(Recipe):
-    """What `braggworks train` needs."""
-
-    training: TrainingConfig
-
-
-class EvaluateRecipe(Recipe):
-    """What `braggworks evaluate` needs."""
-
-    evaluation: EvaluationConfig
-
-
-class ScanRecipe(Recipe):
-    """What preparing and inpainting the scan need."""
-
-    scan: ScanConfig
-
-
-class FigureRecipe(Recipe):
-    """What the figures need."""
-
-    figures: FigureConfig
-
-
-def campaign_recipe(stage: str, campaign: Campaign) -> CampaignRecipe:
-    """Return what one of the stages crystals, relax, scatter and shard needs of a campaign."""
-    models: dict[str, type[CampaignRecipe]] = {
-        "crystals": CrystalsRecipe,
-        "relax": RelaxRecipe,
-        "scatter": ScatterRecipe,
-        "shard": ShardRecipe,
-    }
-    model = models[stage]
-    parts = {name: getattr(campaign, name) for name in model.model_fields if name not in {"version", "campaign"}}
-    return model(version=STAGE_VERSIONS[stage], campaign=campaign.name, **parts)
-
-
 # --- reading ---
 
 
@@ -460,14 +366,6 @@ def load_campaign(path: str | Path) -> Campaign:
     return _build(Campaign, {**_read_yaml(path), "name": path.stem}, path)
 
 
-def parse_recipe(model: type[RecipeT], text: str) -> RecipeT:
-    """Build a recipe from JSON text. Raises `ConfigError`."""
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        raise ConfigError(_sentence(error, "--recipe", model)) from None
-
-
 def data_folder() -> Path | None:
     """Return the folder that holds measured scans, from the setting BRAGGWORKS_TEST_DATA."""
     folder = os.environ.get("BRAGGWORKS_TEST_DATA")
@@ -497,10 +395,11 @@ def _build(model: type[ModelT], values: dict[str, Any], path: Path) -> ModelT:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_sentence(error, str(path), model)) from None
+        raise ConfigError(mistake_sentence(error, str(path), model)) from None
 
 
-def _sentence(error: ValidationError, where: str, model: type[BaseModel]) -> str:
+def mistake_sentence(error: ValidationError, where: str, model: type[BaseModel]) -> str:
+    """Return the first mistake that pydantic found, as one sentence with the key, the value and a suggestion."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"]) or "(whole file)"
     message = first["msg"].removeprefix("Value error, ")

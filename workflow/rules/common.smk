@@ -1,15 +1,8 @@
 import os
 
 from braggworks.errors import ConfigError
-from braggworks.config import (
-    EvaluateRecipe,
-    FigureRecipe,
-    ManifestRecipe,
-    ScanRecipe,
-    TrainRecipe,
-    campaign_recipe,
-    load_config,
-)
+from braggworks.config import load_config
+from braggworks.recipes import EvaluateRecipe, FigureRecipe, ManifestRecipe, ScanRecipe, TrainRecipe, campaign_recipe
 from braggworks.paths import Paths, conda_file, container_image
 from braggworks.targets import (
     default_targets,

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import cast
 
-from braggworks.config import RecipeT, campaign_recipe, load_campaign, parse_recipe
+from braggworks.config import load_campaign
 from braggworks.errors import ConfigError
+from braggworks.recipes import RecipeT, campaign_recipe, parse_recipe
 
 
 def add_recipe_arguments(parser: argparse.ArgumentParser, *, campaign: bool) -> None:

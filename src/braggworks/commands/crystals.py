@@ -14,8 +14,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
-from braggworks.config import CrystalsRecipe, load_campaign
+from braggworks.config import load_campaign
 from braggworks.errors import ConfigError
+from braggworks.recipes import CrystalsRecipe
 
 if TYPE_CHECKING:
     import h5py

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
 from braggworks.commands.scan import positive_int
-from braggworks.config import EvaluateRecipe, EvaluationConfig
+from braggworks.config import EvaluationConfig
 from braggworks.errors import FileError
+from braggworks.recipes import EvaluateRecipe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from braggworks.commands._recipes import read_recipe
-from braggworks.config import FigureConfig, FigureRecipe
+from braggworks.config import FigureConfig
 from braggworks.errors import ConfigError, FileError, UserError
 from braggworks.figures.registry import FIGURES, Entry
+from braggworks.recipes import FigureRecipe
 from braggworks.versions import STAGE_VERSIONS
 
 if TYPE_CHECKING:

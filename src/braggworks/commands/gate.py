@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
-from braggworks.config import BarConfig, EvaluateRecipe
+from braggworks.config import BarConfig
 from braggworks.errors import FileError, UserError
+from braggworks.recipes import EvaluateRecipe
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from braggworks.commands._recipes import read_recipe
 from braggworks.commands.scan import add_reading_arguments, positive_int, read_usable
-from braggworks.config import ScanRecipe
 from braggworks.errors import ScanError
+from braggworks.recipes import ScanRecipe
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
-from braggworks.config import ManifestRecipe
 from braggworks.errors import ConfigError
+from braggworks.recipes import ManifestRecipe
 
 if TYPE_CHECKING:
     from braggworks.datasets.manifests import Manifest

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
-from braggworks.config import RelaxationConfig, RelaxRecipe
+from braggworks.config import RelaxationConfig
 from braggworks.errors import ConfigError, FileError, MissingToolError, UserError
+from braggworks.recipes import RelaxRecipe
 
 if TYPE_CHECKING:
     import h5py

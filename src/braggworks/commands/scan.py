@@ -15,8 +15,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from braggworks.commands._recipes import read_recipe
-from braggworks.config import MAX_GRID, ScanRecipe
+from braggworks.config import MAX_GRID
 from braggworks.errors import ScanError
+from braggworks.recipes import ScanRecipe
 
 if TYPE_CHECKING:
     from braggworks.scans.prepare import Prepared

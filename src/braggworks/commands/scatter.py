@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
-from braggworks.config import DiffractionConfig, ScatterRecipe
+from braggworks.config import DiffractionConfig
 from braggworks.config import Engine as EngineName
 from braggworks.errors import FileError
+from braggworks.recipes import ScatterRecipe
 
 if TYPE_CHECKING:
     import h5py

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
-from braggworks.config import ShardRecipe
+from braggworks.recipes import ShardRecipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

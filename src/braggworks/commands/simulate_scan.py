@@ -14,8 +14,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
-from braggworks.config import ScanRecipe
 from braggworks.errors import ConfigError, FileError
+from braggworks.recipes import ScanRecipe
 
 if TYPE_CHECKING:
     import numpy as np

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
-from braggworks.config import TrainingConfig, TrainRecipe
+from braggworks.config import TrainingConfig
 from braggworks.errors import ConfigError
+from braggworks.recipes import TrainRecipe
 
 if TYPE_CHECKING:
     import torch

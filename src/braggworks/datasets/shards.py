@@ -23,7 +23,7 @@ from braggworks.files import create_h5, open_h5, read_json, sha256_of
 from braggworks.seeds import generator
 
 if TYPE_CHECKING:
-    from braggworks.config import ShardRecipe
+    from braggworks.recipes import ShardRecipe
 
 # One value per sample: name and type; corner has three.
 COLUMNS: dict[str, str] = {
