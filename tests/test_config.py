@@ -81,7 +81,7 @@ def test_every_number_has_bounds_or_a_check() -> None:
         ({"patches": {"gap_widths_px": [3, 40]}}, ["gap_widths_px holds 40", "patch of 32 px", "use 1 to 28"]),
         ({"patches": {"size": 128}}, ["exceeds diffraction.grid 64"]),
         ({"count": 5}, ["count 5", "batch_size 2", "use count 6"]),
-        ({"detector": {"total_count": [1, 2]}}, ["unknown key 'detector.total_count'", "did you mean 'total_counts"]),
+        ({"detector": {"total_count": [1, 2]}}, ["unknown key 'detector.total_count'", "did you mean 'total_counts'?"]),
         ({"crystal": {"material": "Fe"}}, ["crystal.material", "Fe"]),
         ({"crystal": {"atoms": [10, 20]}}, ["atoms must lie between"]),
         ({"relaxation": {"potential": "../Au_u3.eam"}}, ["relaxation.potential"]),
@@ -103,7 +103,7 @@ def test_campaign_mistakes_are_one_sentence(campaign_file, changes: dict[str, ob
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("epochs:", "epoch:", ["unknown key 'training.epoch'", "did you mean 'epochs: "]),
+        ("epochs:", "epoch:", ["unknown key 'training.epoch'", "did you mean 'epochs'?"]),
         ("release: demo", "release: dmeo", ["training.release names 'dmeo'", "use one of demo"]),
         (
             "    campaigns: [demo-free, demo-clamped]\n",
@@ -129,6 +129,13 @@ def test_config_mistakes_are_one_sentence(tmp_path: Path, old: str, new: str, wo
     assert "\n" not in str(error.value)
     for word in words:
         assert word in str(error.value)
+
+
+def test_a_campaign_or_a_folder_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a campaign"):
+        load_config(CAMPAIGNS[0])
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path)
 
 
 def test_run_tells_a_typo_without_a_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,25 +11,25 @@ from pathlib import Path
 from braggworks import __version__
 from braggworks.errors import UserError
 
-# One module of braggworks.commands per verb; a module is imported only when its verb is asked for.
+# Each verb with its environment and what it does; its module in braggworks.commands is imported when it is asked for.
 VERBS = {
-    "run": "run a configuration's whole workflow",
-    "crystals": "cut one batch of crystals",
-    "relax": "relax one batch of crystals with LAMMPS",
-    "scatter": "compute the diffraction of one batch",
-    "shard": "cut one batch's training samples",
-    "manifest": "define a release's dataset from its shards",
-    "verify": "check a release's dataset",
-    "train": "train the inpainting network",
-    "evaluate": "score the network and the interpolations on held-out particles",
-    "gate": "fail unless the network clears its bar",
-    "compare-engines": "compare the scattering engines on one batch",
-    "simulate-scan": "write a simulated scan",
-    "scan": "say what a scan holds, correct it and crop it",
-    "inpaint": "fill the gaps of a scan",
-    "figure": "draw one figure",
-    "report": "write the report and its records",
-    "schema": "print the JSON schema of a configuration",
+    "run": ("workflow", "run a configuration's whole workflow"),
+    "crystals": ("particles", "cut one batch of crystals"),
+    "relax": ("relax", "relax one batch of crystals with LAMMPS"),
+    "scatter": ("scatter", "compute the diffraction of one batch"),
+    "shard": ("scatter", "cut one batch's training samples"),
+    "manifest": ("scatter", "define a release's dataset from its shards"),
+    "verify": ("scatter", "check a release's dataset"),
+    "train": ("learn", "train the inpainting network"),
+    "evaluate": ("learn", "score the network and the interpolations on held-out particles"),
+    "gate": ("learn", "fail unless the network clears its bar"),
+    "compare-engines": ("scatter", "compare the scattering engines on one batch"),
+    "simulate-scan": ("learn", "write a simulated scan"),
+    "scan": ("learn", "say what a scan holds, correct it and crop it"),
+    "inpaint": ("learn", "fill the gaps of a scan"),
+    "figure": ("figures", "draw one figure"),
+    "report": ("figures", "write the report and its records"),
+    "schema": ("workflow", "print the JSON schema of a configuration"),
 }
 
 
@@ -48,12 +48,14 @@ def _verb_parser(verb: str, prog: str) -> argparse.ArgumentParser:
 
 def _usage(prog: str) -> str:
     width = max(map(len, VERBS))
-    lines = [f"  {verb:<{width}}  {what}" for verb, what in VERBS.items()]
+    lines = [f"  {verb:<{width}}  {what}  [{stage}]" for verb, (stage, what) in VERBS.items()]
     return "\n".join(
         [
             f"usage: {prog} VERB [options]        {prog} VERB --help shows a verb's options and an example",
             "",
             *lines,
+            "",
+            f"In brackets: the environment that has what the verb needs, as in .envs/learn/bin/{prog} scan SCAN.",
         ]
     )
 
@@ -114,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911
     except ModuleNotFoundError as error:
         print(
             f"braggworks {verb}: the Python module {error.name!r} is not in this environment; "
-            "run `make envs` and call the verb from its stage's environment in .envs/.",
+            f"run `make envs` and call .envs/{VERBS[verb][0]}/bin/{prog} {verb}.",
             file=sys.stderr,
         )
         return 2

@@ -353,6 +353,8 @@ def load_config(path: str | Path) -> Config:
     """
     path = Path(path)
     values = _read_yaml(path)
+    if "count" in values and "campaigns" not in values:
+        raise ConfigError(f"{path} is a campaign: name it, without .yaml, in the campaigns of a run such as demo.yaml.")
     names = values.get("campaigns")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"{path}: campaigns must list names of files in {path.parent / 'campaigns'}, without .yaml.")
@@ -384,8 +386,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist: check the path, or the name in campaigns.") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}): give a YAML file.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+        reason = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+        raise ConfigError(f"{path} is not valid YAML: {reason}.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold keys and values, as config/demo.yaml does.")
     return values
@@ -401,17 +406,17 @@ def _build(model: type[ModelT], values: dict[str, Any], path: Path) -> ModelT:
 def mistake_sentence(error: ValidationError, where: str, model: type[BaseModel]) -> str:
     """Return the first mistake that pydantic found, as one sentence with the key, the value and a suggestion."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "(whole file)"
+    key = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         import difflib
 
         known = _keys_at(model, [str(part) for part in first["loc"][:-1]])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"did you mean '{near[0]}: {first['input']}'" if near else f"accepted keys are {', '.join(known)}"
+        hint = f"did you mean '{near[0]}'" if near else f"accepted keys are {', '.join(known)}"
         return f"{where}: unknown key '{key}': {hint}?" if near else f"{where}: unknown key '{key}': {hint}."
     value = "" if first["type"] in {"missing", "value_error"} else f", got {first['input']!r}"
-    return f"{where}: {key}: {message}{value}."
+    return ": ".join(part for part in (where, key, f"{message}{value}.") if part)
 
 
 def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:

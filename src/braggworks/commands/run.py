@@ -113,8 +113,10 @@ def _announce(config: Config, counts: JobCounts, cores: int) -> None:
             f"  The measured scan {config.scan.file} is absent (its folder is the setting BRAGGWORKS_TEST_DATA): "
             "a simulated one stands in, and the report says so."
         )
-    if not compares_engines(config):
-        print("  PyNX is not installed, or its comparison is off: NUFFT alone (`make pynx` says more).")
+    if config.comparison.when == "never":
+        print("  The comparison with PyNX is off (comparison.when: never).")
+    elif not compares_engines(config):
+        print("  PyNX is not installed, so it is not compared with the NUFFT (`make pynx` says more).")
     minutes = estimate_minutes(config, counts, cores)
     duration = f"{max(minutes, 1):.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
     print(f"About {duration} on {cores} cores like the ones this was measured on.", flush=True)
