@@ -91,6 +91,10 @@ def test_random_numbers_belong_to_an_identity() -> None:
     assert len(different) == 5
 
 
+def test_numpy_values_name_the_same_identity() -> None:
+    assert identity_digest(np.str_("c"), np.int64(7)) == identity_digest("c", 7)
+
+
 def test_unit_interval_is_uniform() -> None:
     values = np.array([unit_interval("c", index) for index in range(4000)])
     assert 0 <= values.min() < values.max() < 1

@@ -35,10 +35,14 @@ def write_evaluation(path: Path) -> None:
     dims = ("method", "gap_width")
     data = xr.Dataset(
         {name: (dims, np.full(shape, value)) for name, value in (("mean", 0.9), ("low", 0.88), ("high", 0.92))},
-        coords={"method": methods, "gap_width": WIDTHS},
-        attrs={"seed": 0},
+        coords={"method": methods, "gap_width": WIDTHS, "stratum": [0, 1]},
+        attrs={"seed": 0, "particles": 5},
     )
+    for name, value in (("mean", 0.8), ("low", 0.7), ("high", 0.9)):
+        data[f"stratum_{name}"] = ((*dims, "stratum"), np.full((*shape, 2), value))
     data["scored"] = ("gap_width", np.full(len(WIDTHS), 100))
+    data["stratum_scored"] = (("gap_width", "stratum"), np.full((len(WIDTHS), 2), 50))
+    data["stratum_mean_counts"] = ("stratum", [1.0, 10.0])
     data.to_netcdf(path, engine="h5netcdf")
 
 
@@ -73,6 +77,7 @@ def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "voxels": 1000,
             "gap": {"width_px": 6},
             "pcc": {"network": 0.8, "linear": 0.7},
+            "strata": [{"mean_counts": 0.5, "voxels": 40, "pcc": {"network": 0.1, "linear": None}}],
             "seconds": 4.2,
         },
         paths.isosurface: {
@@ -133,6 +138,9 @@ def test_page_and_summary_hold_the_same_numbers(run_folder: Path) -> None:
     assert records["inpaint.pcc.network.6px"].published == 0.9767
     assert "J. Appl. Cryst. 2024" in (records["inpaint.pcc.network.6px"].source or "")
     assert records["scan.simulated.pcc.network.6px"].value == 0.8
+    assert records["scan.simulated.pcc.network.6px.stratum1"].value == 0.1
+    assert records["inpaint.pcc.linear.6px.stratum2"].n == 50
+    assert "oversampling 2.2 to 5" in (records["inpaint.pcc.network.6px"].source or "")
     assert records["dataset.samples"].value == 39
     assert records["cost.relax_batch.peak_memory"].value == 120.5
     assert "cost.check_network.peak_memory" not in records

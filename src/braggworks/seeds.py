@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from operator import index
 
 import numpy as np
 
@@ -15,7 +16,8 @@ def identity_digest(*identity: str | int) -> int:
     *identity
         What names the thing, for example ``("demo-free", 7, 12, "detector")``: campaign, seed, particle, purpose.
     """
-    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in identity)
+    # numpy's strings and integers must name the same thing as Python's.
+    text = "\x1f".join(f"str:{part}" if isinstance(part, str) else f"int:{index(part)}" for part in identity)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
 
 

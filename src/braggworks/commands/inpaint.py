@@ -3,8 +3,9 @@
 Gaps are what the scan's own mask, or the one given, says was not measured. With --cut-cross a synthetic cross gap is
 cut into measured counts, filled, and compared with them. The output is a CXI file: the filled counts, with no voxel
 masked, so that phasing uses them; and, in entry_1/braggworks, which voxels were filled (filled), what went in (gapped),
-linear interpolation (linear), the standard deviation of log(1 + counts) over overlapping predictions (uncertainty),
-their number (predictions), and, for a synthetic gap, the measured counts (measured).
+linear interpolation (linear), the standard deviation of log(1 + counts) over overlapping predictions (uncertainty;
+their scatter, which is several times smaller than the error with its noise), their number (predictions), and, for a
+synthetic gap, the measured counts (measured).
 
 example:
     braggworks inpaint prepared.cxi --weights weights.safetensors --output out.cxi --cut-cross 6 --cut-offset 12 12

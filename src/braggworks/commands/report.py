@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     records = [
         *gather.dataset_records(config, files["manifest"]),
         *gather.training_records(config, files["card"]),
-        *gather.evaluation_records(files["evaluation"], files["gate"]),
+        *gather.evaluation_records(config, files["evaluation"], files["gate"]),
         *(gather.engine_records(files["engines"]) if files["engines"] else []),
         *gather.scan_records(files["scores"]),
     ]

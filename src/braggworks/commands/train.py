@@ -269,6 +269,6 @@ def _limits(train: PatchDataset) -> str:
     ratios = train.metadata["oversampling"]
     return (
         f"Trained on simulated patches of {train.size} px with vertical and cross gaps of {widths} px, at oversampling "
-        f"ratios of {ratios.min():.1f} to {ratios.max():.1f}, with Poisson noise only; it predicts expected counts, "
+        f"ratios of {ratios.min():.1f} to {ratios.max():.1f}, with Poisson noise only; it predicts smooth counts, "
         "not their noise, and anything else is untested."
     )

@@ -43,49 +43,80 @@ def training_records(config: Config, card: dict[str, Any]) -> list[Record]:
     """Return the network's size, and what its training took and reached."""
     seed = config.training.seed
     return [
-        Record("inpaint.parameters", card["parameters"], "parameters", **_beside(INPAINTER_PARAMETERS)),
+        Record(
+            "inpaint.parameters",
+            card["parameters"],
+            "parameters",
+            **_beside(INPAINTER_PARAMETERS, f"here: width {config.training.network.width:g}"),
+        ),
         Record("inpaint.training.seconds", card["seconds"], "s", seed=seed),
         Record("inpaint.training.patches_per_second", card["patches_per_second"], "patches/s", seed=seed),
         Record("inpaint.training.best_validation_loss", card["losses"]["best_validation"], "1", seed=seed),
     ]
 
 
-def evaluation_records(evaluation: xr.Dataset, gate: dict[str, Any]) -> list[Record]:
-    """Return the mean correlation in the gap by method and width, and the margin over the bar's interpolation."""
+def evaluation_records(config: Config, evaluation: xr.Dataset, gate: dict[str, Any]) -> list[Record]:
+    """Return the mean correlation in the gap by method, width and stratum, and the margin over the bar's method."""
     seed = int(evaluation.attrs["seed"])
-    records = []
+    records = [Record("inpaint.evaluation.particles", int(evaluation.attrs["particles"]), "particles")]
     for method in map(str, evaluation["method"].values):
         for width in map(int, evaluation["gap_width"].values):
             at = {"method": method, "gap_width": width}
-            mean, low, high = (float(evaluation[name].sel(at)) for name in ("mean", "low", "high"))
-            n = int(evaluation["scored"].sel(gap_width=width))
-            beside = _beside(INPAINTING_PCC[width]) if method == "network" and width in INPAINTING_PCC else {}
-            records.append(
-                Record(f"inpaint.pcc.{method}.{width}px", mean, "1", low=low, high=high, n=n, seed=seed, **beside)
-            )
+            anchor = INPAINTING_PCC.get(width) if method == "network" else None
+            beside = _beside(anchor, _protocol(config)) if anchor else {}
+            name = f"inpaint.pcc.{method}.{width}px"
+            records.append(_mean_record(name, evaluation, at, "", seed, **beside))
+            records += [
+                _mean_record(f"{name}.stratum{number + 1}", evaluation, {**at, "stratum": number}, "stratum_", seed)
+                for number in range(evaluation.sizes["stratum"])
+            ]
+    records += [
+        Record(f"inpaint.stratum{number + 1}.mean_counts", float(counts), "counts per voxel")
+        for number, counts in enumerate(evaluation["stratum_mean_counts"].values)
+    ]
     if gate.get("margin") is not None:
         bar = gate["must_beat"]
-        records.append(
-            Record(
-                f"inpaint.margin.{bar['baseline']}.{bar['gap_px']}px",
-                gate["margin"],
-                "1",
-                low=gate["low"],
-                high=gate["high"],
-                n=gate["n"],
-                seed=gate["seed"],
-            )
-        )
+        interval = {key: gate[key] for key in ("low", "high", "n", "seed")}
+        records.append(Record(f"inpaint.margin.{bar['baseline']}.{bar['gap_px']}px", gate["margin"], "1", **interval))
     return records
 
 
+def _mean_record(
+    name: str, evaluation: xr.Dataset, at: dict[str, Any], prefix: str, seed: int, **beside: Any
+) -> Record:
+    mean, low, high = (float(evaluation[prefix + part].sel(at)) for part in ("mean", "low", "high"))
+    n = int(evaluation[f"{prefix}scored"].sel({key: value for key, value in at.items() if key != "method"}))
+    return Record(name, mean, "1", low=low, high=high, n=n, seed=seed, **beside)
+
+
+def _protocol(config: Config) -> str:
+    """Say how this run's held-out patches differ from the published ones."""
+    campaigns = [config.campaign(name) for name in config.release(config.training.release).campaigns]
+    low = min(campaign.diffraction.oversampling[0] for campaign in campaigns)
+    high = max(campaign.diffraction.oversampling[1] for campaign in campaigns)
+    grid = max(campaign.diffraction.grid for campaign in campaigns)
+    start = ", starting from linear interpolation" if config.training.network.residual else ""
+    return (
+        f"here: patches of {grid}^3 patterns with Poisson noise, oversampling {low:g} to {high:g}, one network of "
+        f"width {config.training.network.width:g} for all widths of gap{start}"
+    )
+
+
 def scan_records(scores: dict[str, Any]) -> list[Record]:
-    """Return the correlation in the scan's synthetic gap by method, and the time that filling took."""
+    """Return the correlation in the scan's synthetic gap by method, overall and by stratum, and the time it took."""
     kind = "simulated" if scores["simulated"] else "measured"
-    n = scores["voxels"]
     width = scores["gap"]["width_px"]
-    records = [
-        Record(f"scan.{kind}.pcc.{method}.{width}px", value, "1", n=n) for method, value in scores["pcc"].items()
+    records = []
+    for method, value in scores["pcc"].items():
+        name = f"scan.{kind}.pcc.{method}.{width}px"
+        records.append(Record(name, value, "1", n=scores["voxels"]))
+        records += [
+            Record(f"{name}.stratum{number}", stratum["pcc"][method], "1", n=stratum["voxels"])
+            for number, stratum in enumerate(scores["strata"], 1)
+        ]
+    records += [
+        Record(f"scan.{kind}.stratum{number}.mean_counts", stratum["mean_counts"], "counts per voxel")
+        for number, stratum in enumerate(scores["strata"], 1)
     ]
     return [*records, Record(f"scan.{kind}.inpaint_seconds", scores["seconds"], "s")]
 
@@ -100,6 +131,6 @@ def cost_records(costs: Iterable[RuleCost]) -> list[Record]:
     return records
 
 
-def _beside(anchor: Anchor) -> dict[str, Any]:
-    source = f"{anchor.source}; {anchor.caution}" if anchor.caution else anchor.source
+def _beside(anchor: Anchor, here: str = "") -> dict[str, Any]:
+    source = "; ".join(part for part in (anchor.source, anchor.caution, here) if part)
     return {"published": anchor.value, "source": source}

@@ -21,7 +21,8 @@ INPAINTING_PCC = {
     width: Anchor(
         value,
         MASTO_2024,
-        "published on patches of one noise-free 128^3 pattern of unstated oversampling, with one network per width",
+        "published: random patches of one noise-free 128^3 pattern scaled to 1e5, of unstated oversampling, mean over "
+        "20 bins of intensity, one network per width",
     )
     for width, value in ((3, 0.9886), (6, 0.9767), (9, 0.9549), (12, 0.9463))
 }

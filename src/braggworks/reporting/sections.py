@@ -67,8 +67,10 @@ def sections(scores: dict[str, Any], engines: dict[str, Any] | None, gap_px: int
         Section(
             "gap-width",
             "Accuracy against gap width",
-            "Mean correlation inside the gap on held-out particles, with 95 % bootstrap intervals over particles. Grey "
-            "marks are the published values, from another protocol (one noise-free pattern, one network per width).",
+            "Mean correlation inside the gap on held-out particles, with 95 % bootstrap intervals over particles. "
+            "Held-out cubes and octahedra differ from those trained on in size, lattice origin and orientation only. "
+            "Grey marks are the published values, from another protocol (one noise-free pattern, one network per "
+            "width).",
         ),
     ]
     if engines is not None:
@@ -78,8 +80,9 @@ def sections(scores: dict[str, Any], engines: dict[str, Any] | None, gap_px: int
                 "PyNX against NUFFT",
                 f"{engines['patterns']} patterns of one batch, computed by both engines from the same atoms. "
                 f"Largest difference {engines['max_error']:.1e} of the peak; the NUFFT took "
-                f"{engines['seconds_reference']:.2f} s and PyNX, in single precision on the CPU, "
-                f"{engines['seconds_other']:.0f} s.",
+                f"{engines['seconds_reference']:.2f} s and PyNX {engines['seconds_other']:.0f} s, each on "
+                f"{engines['threads_other']} CPU thread; PyNX sums in single precision, from phases that were reduced "
+                "in double precision, and is usually run on a GPU.",
             )
         )
     title = "Simulated scan, before and after" if simulated else "Measured scan, before and after"
@@ -90,7 +93,8 @@ def sections(scores: dict[str, Any], engines: dict[str, Any] | None, gap_px: int
     )
     caption = (
         "A cross gap was cut into the scan and filled again, by linear interpolation and by the network; the counts "
-        "under the gap are known, so that both can be scored."
+        "under the gap are known, so that both can be scored. Most of the correlation is the pattern's envelope: the "
+        "table gives it by stratum of intensity, too."
     )
     result.append(Section("scan", title, caption, note))
     return result
