@@ -6,6 +6,7 @@ import importlib
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ import pytest
 from braggworks.cli import VERBS, main
 from braggworks.config import load_config
 from braggworks.datasets.splits import split_of
+from braggworks.errors import UserError
 from braggworks.planning import _mean_power, estimate_minutes, parse_job_counts
 from braggworks.progress import WorkflowProgress
+from braggworks.runlock import hold_run_lock
 from braggworks.targets import simulated_particle
 
 ROOT = Path(__file__).parents[1]
@@ -151,3 +154,24 @@ def test_progress_follows_snakemake(capsys: pytest.CaptureFixture[str], tmp_path
         ):
             progress.read(line)
     assert "8/8 jobs" in capsys.readouterr().err
+
+
+def test_one_run_at_a_time_and_a_killed_one_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "results" / ".run-lock"
+    with hold_run_lock(path) as lock:
+        assert not lock.cut_off
+        with pytest.raises(UserError, match="Another run is at work"), hold_run_lock(path):
+            pass
+    with hold_run_lock(path) as lock:
+        assert not lock.cut_off
+    script = f"""
+import os
+from braggworks.runlock import hold_run_lock
+with hold_run_lock({str(path)!r}):
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
+    with hold_run_lock(path) as lock:
+        assert lock.cut_off
+    with hold_run_lock(path) as lock:
+        assert not lock.cut_off

@@ -120,6 +120,11 @@ class Paths:
         return f"{self.results}/logs/{'/'.join((rule, *wildcards))}.log"
 
     @property
+    def run_lock(self) -> str:
+        """Lock of the folder while a run is on."""
+        return f"{self.results}/.run-lock"
+
+    @property
     def workflow_log(self) -> str:
         """Everything that Snakemake said."""
         return f"{self.results}/logs/workflow.log"

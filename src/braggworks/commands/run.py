@@ -22,6 +22,7 @@ from braggworks.errors import MissingToolError, UserError
 from braggworks.paths import Paths, environment_prefix
 from braggworks.planning import JobCounts, estimate_minutes, parse_job_counts
 from braggworks.progress import WorkflowProgress
+from braggworks.runlock import RunLock, hold_run_lock
 from braggworks.targets import compares_engines, first_targets, measured_scan
 
 STAGES = ("workflow", "particles", "relax", "scatter", "learn", "figures")
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     _check_place(args)
     command = [sys.executable, "-m", "snakemake", "--configfile", args.config, "--cores", str(args.cores)]
-    command += args.snakemake
+    command += ["--profile", args.profile, *args.snakemake]
     counts = _plan(command)
     paths = Paths(config.results)
     if not counts:
@@ -59,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
     if first := first_targets(config):
         command += ["--prioritize", *first]
-    _execute([*command, "--profile", args.profile], sum(counts.values()), Path(paths.workflow_log))
+    with hold_run_lock(paths.run_lock) as lock:
+        _execute(command, sum(counts.values()), lock, Path(paths.workflow_log))
     print(f"Done in {(time.monotonic() - started) / 60:.1f} minutes.")
     print(f"report:  {Path(paths.report).resolve()}")
     print(f"numbers: {Path(paths.summary).resolve()}")
@@ -97,8 +99,11 @@ def _plan(command: list[str]) -> JobCounts:
 
 def _reason(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if any("lock" in line.lower() for line in lines):
-        return "the folder is locked by another run; wait for it, or after a crash run `snakemake --unlock`."
+    if any("LockException" in line for line in lines):
+        return (
+            "the folder is locked by another Snakemake: wait for it, or, if it was killed, "
+            "run `.envs/workflow/bin/snakemake --unlock`."
+        )
     starts = [i for i, line in enumerate(lines) if "Error" in line or "Exception" in line]
     return " ".join(lines[starts[0] :] if starts else lines[-5:])
 
@@ -118,16 +123,27 @@ def _announce(config: Config, counts: JobCounts, cores: int) -> None:
     elif not compares_engines(config):
         print("  PyNX is not installed, so it is not compared with the NUFFT (`make pynx` says more).")
     minutes = estimate_minutes(config, counts, cores)
-    duration = f"{max(minutes, 1):.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
-    print(f"About {duration} on {cores} cores like the ones this was measured on.", flush=True)
+    duration = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
+    print(
+        f"About {duration if minutes >= 1.5 else 'a minute'} on {cores} cores like the ones this was measured on.",
+        flush=True,
+    )
 
 
-def _execute(command: list[str], jobs: int, log: Path) -> None:
+def _execute(command: list[str], jobs: int, lock: RunLock, log: Path) -> None:
+    if lock.cut_off:
+        # Our own run before this one was killed, so that the lock which it left in Snakemake's folder is stale.
+        subprocess.run([*command, "--unlock"], capture_output=True, check=False, env=_environment())
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         log.open("w", encoding="utf-8") as stream,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment()
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=_environment(),
+            pass_fds=[lock.descriptor],
         ) as process,
         WorkflowProgress(jobs) as progress,
     ):
