@@ -6,11 +6,12 @@ STAGES := workflow particles relax scatter learn figures
 PYTHON := $(ENVS)/develop/bin
 CORES ?= 2
 
-.PHONY: demo test envs pynx lint lock schema clean help
+.PHONY: demo test bench envs pynx lint lock schema clean help
 
 help:
 	@echo "make demo    run the whole chain in miniature; ends with the path of the report"
 	@echo "make test    run the tests"
+	@echo "make bench   measure speed and exactness, into benchmarks/results (half an hour)"
 	@echo "make envs    make one environment per stage (part of demo and test)"
 	@echo "make lint    check style, types and the workflow"
 	@echo "make lock    write the pins of all environments anew"
@@ -20,6 +21,9 @@ demo: envs
 
 test: $(ENVS)/develop/.ready envs
 	@$(PYTHON)/python -m pytest
+
+bench: $(ENVS)/develop/.ready envs
+	@$(PYTHON)/python -m benchmarks
 
 envs: $(STAGES:%=$(ENVS)/%/.ready) pynx
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from dataset_inputs import write_shard, write_steps
 
 from braggworks.files import create_h5, write_json
 
@@ -28,17 +30,19 @@ def write_patterns(path: Path, engine: str, error: float = 0.0) -> None:
         for index, atoms in enumerate((100, 200)):
             group = file.create_group(f"{index:07d}")
             group["amplitude"] = np.stack([sphere(8 + index), sphere(6 + index)]) * (1 + error)
-            group["oversampling"], group["dq"] = [4.0, 3.1], [DQ, DQ]
+            group["oversampling"], group["ratio"] = [[4.0, 4.2, 4.4], [3.1, 3.2, 3.3]], [4.0, 3.1]
+            group["dq"], group["reflection"] = [DQ, DQ], [[1, 1, 1], [2, 0, 0]]
             group.attrs.update(shape="wulff", material="Au", atoms=atoms, lattice_constant=4.08)
 
 
-def write_relaxed(path: Path, shape: str, clamped: int) -> None:
-    rng = np.random.default_rng(clamped)
+def write_relaxed(path: Path, shape: str, protocol: str, atoms: int = 200) -> None:
+    rng = np.random.default_rng(len(protocol))
     with create_h5(path, "relaxed", campaign="test", batch=0, particles=1) as file:
         group = file.create_group("0000000")
-        group["positions"] = rng.uniform(-20, 20, (200, 3))
-        group["displacement"] = 0.05 * rng.normal(size=(200, 3))
-        group.attrs.update(shape=shape, clamped_atoms=clamped, lattice_constant=4.08, orientation=np.eye(3))
+        group["positions"] = rng.uniform(-20, 20, (atoms, 3))
+        group["displacement"] = 0.05 * rng.normal(size=(atoms, 3))
+        group.attrs.update(shape=shape, material="Au", lattice_constant=4.08, orientation=np.eye(3))
+        group.attrs["strain_asked"] = json.dumps({"protocol": protocol})
 
 
 def write_examples(path: Path) -> None:
@@ -124,8 +128,13 @@ def write_all(folder: Path) -> dict[str, list[str]]:
     """Write the input of every figure; return the paths by figure, in order."""
     write_patterns(folder / "nufft.h5", "nufft")
     write_patterns(folder / "pynx.h5", "pynx", error=1e-6)
-    write_relaxed(folder / "free.h5", "cube", 0)
-    write_relaxed(folder / "clamped.h5", "winterbottom", 50)
+    write_relaxed(folder / "free.h5", "cube", "free", atoms=300)
+    write_relaxed(folder / "clamped.h5", "winterbottom", "clamped")
+    corners = np.tile([[0, 0, 0], [16, 0, 4], [3, 5, 7]], (4, 1))
+    write_shard(folder / "cut.h5", "atoms", family="atomistic", particles=2, per_pattern=3, corners=corners)
+    write_shard(folder / "inpaint.h5", particles=8)
+    write_shard(folder / "phase.h5", "other", task="phase", family="polygon2d", ndim=2)
+    write_steps(folder / "steps.h5")
     write_examples(folder / "examples.h5")
     write_gap_width(folder / "gap_width.nc")
     write_engines(folder / "engines.json")
@@ -136,6 +145,11 @@ def write_all(folder: Path) -> dict[str, list[str]]:
     )
     files = {
         "crystal": ["free.h5", "clamped.h5"],
+        "displacement": ["free.h5", "clamped.h5"],
+        "steps": ["steps.h5"],
+        "patches": ["nufft.h5", "cut.h5", "examples.h5"],
+        "gallery": ["inpaint.h5"],
+        "distributions": ["inpaint.h5", "phase.h5", "cut.h5"],
         "diffraction": ["nufft.h5"],
         "patch": ["examples.h5"],
         "gap-width": ["gap_width.nc"],

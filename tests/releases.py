@@ -14,14 +14,24 @@ CAMPAIGNS = ("one", "two")
 PARTICLES = 4  # per batch
 
 
-def shard_recipe(campaign: str = "one", detector: dict | None = None, **patches) -> str:
-    values = {"size": 16, "per_pattern": 3, "gap_widths_px": [3, 6], "minimum_counts": 0, **patches}
-    recipe = {"version": 1, "campaign": campaign, "seed": 7, "detector": detector or {}, "patches": values}
+def shard_recipe(
+    campaign: str = "one", detector: dict | None = None, gaps: dict | None = None, task: str = "inpaint", **patches
+) -> str:
+    recipe = {
+        "version": 1,
+        "campaign": campaign,
+        "family": "atomistic",
+        "seed": 7,
+        "task": task,
+        "detector": detector or {},
+        "patches": {"size": 16, "per_pattern": 3, "minimum_counts": 0, **patches},
+        "gaps": {"widths_px": [3, 6], **(gaps or {})} if task == "inpaint" else None,
+    }
     return json.dumps(recipe)
 
 
-def manifest_recipe(campaigns=CAMPAIGNS, **splits) -> str:
-    release = {"name": "tiny", "campaigns": list(campaigns)}
+def manifest_recipe(campaigns=CAMPAIGNS, held_out=(), **splits) -> str:
+    release = {"name": "tiny", "campaigns": list(campaigns), "held_out": list(held_out)}
     return json.dumps(
         {"version": 1, "release": release, "splits": {"validation": 0.25, "test": 0.25, "seed": 11, **splits}}
     )
@@ -38,31 +48,43 @@ def amplitudes(index: int, patterns: int = 2, grid: int = 24) -> np.ndarray:
 def write_patterns(path: Path, campaign: str = "one", batch: int = 0, indices=None, **changed) -> Path:
     """Write a file of kind patterns; `changed` maps a particle's index ("p3") to other amplitudes, or None for none."""
     indices = range(batch * PARTICLES, (batch + 1) * PARTICLES) if indices is None else indices
-    with create_h5(path, "patterns", campaign=campaign, batch=batch, recipe={}, particles=len(indices)) as file:
+    lineage = [{"stage": "scatter", "recipe": {"diffraction": {"grid": 24}}, "tools": {}, "environment": ""}]
+    header = {"campaign": campaign, "batch": batch, "recipe": {}, "particles": len(indices), "rejected": batch + 2}
+    with create_h5(path, "patterns", **header, lineage=lineage) as file:
         for index in indices:
             amplitude = changed.get(f"p{index}", amplitudes(index))
             if amplitude is not None:
-                group = file.create_group(f"{index:07d}")
-                group["amplitude"] = amplitude
-                group["oversampling"] = np.linspace(2.5, 4, len(amplitude))
+                write_pattern_group(file, index, amplitude)
     return path
 
 
-def make_shard(folder: Path, campaign: str = "one", batch: int = 0, **patches) -> Path:
+def write_pattern_group(file, index: int, amplitude: np.ndarray) -> None:
+    count = len(amplitude)
+    group = file.create_group(f"{index:07d}")
+    group.attrs["atoms"] = 1000 + index
+    group["amplitude"] = amplitude
+    group["oversampling"] = np.linspace(2.5, 4, 3 * count).reshape(count, 3)
+    for number, name in enumerate(("phase_range", "gradient", "strain")):
+        group[name] = np.linspace(0.1, 0.2, count) * (number + 1)
+
+
+def make_shard(folder: Path, campaign: str = "one", batch: int = 0, **changed) -> Path:
     """Write patterns, a shard and its sidecar, and return the sidecar's path."""
     patterns = write_patterns(folder / "patterns" / campaign / f"{batch}.h5", campaign, batch)
     shard = folder / "campaigns" / campaign / "shards" / f"{batch}.h5"
-    recipe = shard_recipe(campaign, **patches)
+    recipe = shard_recipe(campaign, **changed)
     assert cli.main(["shard", "--recipe", recipe, "--input", str(patterns), "--output", str(shard)]) == 0
     return shard.with_suffix(".json")
 
 
-def make_release(folder: Path, batches: int = 2) -> Path:
+def make_release(folder: Path, batches: int = 2, held_out=(), **changed) -> Path:
     """Write a release of two campaigns and return its manifest's path."""
-    sidecars = [str(make_shard(folder, campaign, batch)) for campaign in CAMPAIGNS for batch in range(batches)]
+    sidecars = [
+        str(make_shard(folder, campaign, batch, **changed)) for campaign in CAMPAIGNS for batch in range(batches)
+    ]
     manifest = folder / "releases" / "tiny" / "manifest.json"
     options = ["--sidecars", *sidecars, "--output", str(manifest)]
-    assert cli.main(["manifest", "--recipe", manifest_recipe(), *options]) == 0
+    assert cli.main(["manifest", "--recipe", manifest_recipe(held_out=held_out), *options]) == 0
     return manifest
 
 

@@ -9,10 +9,11 @@ import jsonschema
 import pytest
 import yaml
 
+from braggworks.campaigns import FAMILIES, Model
 from braggworks.cli import main
-from braggworks.config import Campaign, Config, Model, json_schema, load_campaign, load_config
+from braggworks.config import Config, json_schema, load_campaign, load_config
 from braggworks.errors import ConfigError
-from braggworks.recipes import CrystalsRecipe, campaign_recipe, parse_recipe
+from braggworks.recipes import STAGES, CrystalsRecipe, campaign_digest, campaign_recipe, parse_recipe
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "config").glob("*.yaml"))
@@ -24,7 +25,8 @@ def campaign_file(tmp_path: Path):  # type: ignore[no-untyped-def]
     """Write a small campaign with changes, and return its path."""
 
     def write(**changes: object) -> Path:
-        values = {"count": 4, "batch_size": 2, **changes}
+        values = {"family": "atomistic", "count": 4, "batch_size": 2, **changes}
+        values = {key: value for key, value in values.items() if value is not None}
         path = tmp_path / "trial.yaml"
         path.write_text(yaml.safe_dump(values))
         return path
@@ -35,7 +37,7 @@ def campaign_file(tmp_path: Path):  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configs_load(path: Path) -> None:
     config = load_config(path)
-    assert config.release(config.training.release).campaigns
+    assert all(release.campaigns for release in config.releases)
 
 
 @pytest.mark.parametrize("path", CAMPAIGNS, ids=lambda path: path.stem)
@@ -76,13 +78,24 @@ def test_every_number_has_bounds_or_a_check() -> None:
     [
         ({"diffraction": {"oversampling": [1.5, 3]}}, ["diffraction", "oversampling starts at 1.5", "use 2 or more"]),
         ({"diffraction": {"oversampling": [4, 3]}}, ["low 4 above high 3"]),
-        ({"diffraction": {"reflection": [1, 0, 0]}}, ["[1, 0, 0]", "forbidden", "three even or three odd"]),
-        ({"diffraction": {"reflection": [0, 0, 0]}}, ["non-zero"]),
-        ({"patches": {"gap_widths_px": [3, 40]}}, ["gap_widths_px holds 40", "patch of 32 px", "use 1 to 28"]),
+        ({"diffraction": {"reflections": [[1, 0, 0]]}}, ["[1, 0, 0]", "forbidden", "three even or three odd"]),
+        ({"diffraction": {"reflections": [[1, 1, 1], [0, 0, 0]]}}, ["non-zero"]),
+        ({"gaps": {"widths_px": [3, 40]}}, ["gaps.widths_px holds 40", "patch of 32 px", "use 1 to 28"]),
         ({"patches": {"size": 128}}, ["exceeds diffraction.grid 64"]),
         ({"count": 5}, ["count 5", "batch_size 2", "use count 6"]),
         ({"detector": {"total_count": [1, 2]}}, ["unknown key 'detector.total_count'", "did you mean 'total_counts'?"]),
-        ({"crystal": {"material": "Fe"}}, ["crystal.material", "Fe"]),
+        ({"crystal": {"materials": ["Fe"]}}, ["crystal.materials", "Fe"]),
+        ({"family": "atomic"}, ["family is 'atomic'", "polygon2d"]),
+        ({"family": None}, ["family is None", "add that line"]),
+        ({"family": "scan", "scans": ["a.cxi"]}, ["count 4 must be the number of scans, 1"]),
+        ({"family": "scan", "scans": list("abcd"), "task": "phase"}, ["no detector records the phase"]),
+        ({"family": "shape3d", "sampling": {"grid": 32}, "patches": {"size": 32}}, ["whole pattern", "per_pattern 1"]),
+        ({"family": "autophasenn", "diffraction": {"grid": 48}}, ["less than twice object_grid 32", "use 64"]),
+        ({"family": "polygon2d", "body": {"phase_range": [9, 3]}}, ["phase_range", "swap the two"]),
+        ({"family": "polygon2d", "crystal": {}}, ["unknown key 'crystal'"]),
+        ({"relaxation": {"strain": {"protocol": "frozen"}}}, ["relaxation.strain", "'free', 'clamped', 'stopped'"]),
+        ({"relaxation": {"strain": {"protocol": "free", "thickness": 3}}}, ["relaxation.strain.free.thickness"]),
+        ({"gaps": {"shapes": {"vertical": 0}}}, ["not all 0"]),
         ({"crystal": {"atoms": [10, 20]}}, ["atoms must lie between"]),
         ({"relaxation": {"potential": "../Au_u3.eam"}}, ["relaxation.potential"]),
         ({"diffraction": {"grid": 63}}, ["diffraction.grid", "multiple of 2"]),
@@ -111,6 +124,8 @@ def test_campaign_mistakes_are_one_sentence(campaign_file, changes: dict[str, ob
             ["warm_start of"],
         ),
         ("results: results/demo", "results: 'res ults'", ["results"]),
+        ("demo-clamped]\n\nreleases", "demo-clamped, demo-free]\n\nreleases", ["names 'demo-free' twice"]),
+        ("demo-clamped]\n\n# This", "demo-clamped]\n    held_out: [x]\n\n# This", ["held_out names 'x'"]),
         ("campaigns: [demo-free, demo-clamped]\n\n", "campaigns: [demo-fre]\n\n", ["demo-fre.yaml does not exist"]),
         ("campaigns: [demo-free, demo-clamped]\n\n", "campaigns: 7\n\n", ["campaigns must list names"]),
         ("results:", "results: [", ["not valid YAML"]),
@@ -147,11 +162,28 @@ def test_run_tells_a_typo_without_a_traceback(tmp_path: Path, capsys: pytest.Cap
 
 def test_recipes_hold_no_counts_and_survive_json() -> None:
     campaign = load_campaign(ROOT / "config" / "campaigns" / "demo-free.yaml")
-    more = Campaign.model_validate({**campaign.model_dump(), "count": campaign.count * 2})
-    for stage in ("crystals", "relax", "scatter", "shard"):
+    more = FAMILIES[campaign.family].model_validate({**campaign.model_dump(), "count": campaign.count * 2})
+    assert campaign_digest(campaign) == campaign_digest(more)
+    for stage in STAGES[campaign.family]:
         recipe = campaign_recipe(stage, campaign)
         assert recipe.to_json() == campaign_recipe(stage, more).to_json()
         assert type(recipe).model_validate_json(recipe.to_json()) == recipe
+
+
+def test_digest_follows_every_stage() -> None:
+    campaign = load_campaign(ROOT / "config" / "campaigns" / "demo-free.yaml")
+    for part in ("crystal", "relaxation", "diffraction", "detector", "patches", "gaps"):
+        model = getattr(campaign, part)
+        changed = {"crystal": {"atoms": (500, 900)}, "relaxation": {"max_steps": 7}, "diffraction": {"grid": 96}}
+        changed |= {"detector": {"hot_fraction": 0.01}, "patches": {"per_pattern": 3}, "gaps": {"widths_px": [5]}}
+        other = campaign.model_copy(update={part: model.model_copy(update=changed[part])})
+        assert campaign_digest(other) != campaign_digest(campaign), part
+
+
+def test_a_family_has_no_stage_of_another() -> None:
+    campaign = load_campaign(ROOT / "config" / "campaigns" / "demo-free.yaml")
+    with pytest.raises(ConfigError, match="simulate is not among them"):
+        campaign_recipe("simulate", campaign)
 
 
 def test_recipe_of_another_stage_is_refused() -> None:

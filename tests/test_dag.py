@@ -121,7 +121,7 @@ def test_second_material_is_one_more_campaign(finished: Path, tmp_path: Path) ->
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder, symlinks=True)
     campaigns = folder / "config" / "campaigns"
-    text = (campaigns / "demo-free.yaml").read_text().replace("material: Au", "material: Pt")
+    text = (campaigns / "demo-free.yaml").read_text().replace("materials: [Au]", "materials: [Pt]")
     (campaigns / "demo-platinum.yaml").write_text(text.replace("count: 40", "count: 4"))
     config = folder / "config" / "demo.yaml"
     config.write_text(config.read_text().replace("demo-clamped]", "demo-clamped, demo-platinum]"))

@@ -1,4 +1,4 @@
-"""Invariants of the scattering engines, of the sampling of reciprocal space, and of the detector."""
+"""Invariants of the scattering engines, and of the detector."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -14,20 +13,15 @@ from braggworks.diffraction.detector import poisson_counts
 from braggworks.diffraction.direct import direct_sum
 from braggworks.diffraction.engines import load_engine
 from braggworks.diffraction.laue import fcc_block, laue_amplitude
+from braggworks.diffraction.relaxed import relaxed_crystal
 from braggworks.diffraction.sampling import (
     QGrid,
-    clear_oversampling,
-    deformed_reflection,
-    displacement_gradient,
-    draw_view,
-    is_allowed_fcc,
     largest_extent,
     random_rotation,
     reflection_vector,
     voxel_size,
 )
 from braggworks.errors import ConfigError, MissingToolError
-from braggworks.seeds import generator
 
 A = 4.08  # gold, in angstrom
 N = 32
@@ -151,7 +145,7 @@ def test_homogeneous_strain_moves_the_peak_and_the_corrected_centre_takes_it_bac
     strain = np.array([[0.02, 0.004, 0.0], [-0.003, -0.015, 0.0], [0.0, 0.006, 0.01]])
     atoms = positions + positions @ strain.T
     dq = voxel_size(largest_extent(atoms), 4)
-    corrected = deformed_reflection(G, displacement_gradient(positions, atoms - positions))
+    corrected = relaxed_crystal(positions, atoms - positions, A, np.eye(3)).centre((1, 1, 1))
     moved = np.abs(nufft(atoms, QGrid(N, dq, G)))
     found = np.array(np.unravel_index(moved.argmax(), moved.shape))[::-1] - N // 2
     np.testing.assert_array_equal(found, np.round((corrected - G) / dq))
@@ -177,117 +171,6 @@ def test_missing_pynx_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynx", None)
     with pytest.raises(MissingToolError, match=r"python3-pynx .*trixie or later.* `make pynx`\."):
         load_engine("pynx")
-
-
-# --- sampling ---
-
-
-def test_grid_points_are_centred_and_ordered_z_y_x():
-    grid = QGrid(8, 0.5, np.array([1.0, 2.0, 3.0]))
-    points = grid.points()
-    np.testing.assert_array_equal(points[4, 4, 4], grid.centre)
-    np.testing.assert_array_equal(points[4, 4, 5] - points[4, 4, 4], [0.5, 0, 0])
-    np.testing.assert_array_equal(points[5, 4, 4] - points[4, 4, 4], [0, 0, 0.5])
-    np.testing.assert_array_equal(points[0, 0, 0], grid.centre - 4 * 0.5)
-
-
-@pytest.mark.parametrize("hkl", [(1, 1, 1), (2, 0, 0), (-2, 2, 0), (3, 1, -1), (0, 0, 4)])
-def test_allowed_reflections_have_the_length_of_their_indices(hkl):
-    assert is_allowed_fcc(hkl)
-    assert np.linalg.norm(reflection_vector(hkl, A, SKEW)) == pytest.approx(np.linalg.norm(hkl) / A)
-    assert abs(laue_amplitude((2, 3, 4), A, reflection_vector(hkl, A, np.eye(3)))) == pytest.approx(96)
-
-
-@pytest.mark.parametrize("hkl", [(1, 0, 0), (2, 1, 1), (0, 0, 0), (-1, 2, 0)])
-def test_forbidden_reflections_are_refused(hkl):
-    assert not is_allowed_fcc(hkl)
-    with pytest.raises(ConfigError, match="is forbidden in a face-centred cubic lattice"):
-        reflection_vector(hkl, A, np.eye(3))
-    if any(hkl):
-        assert abs(laue_amplitude((2, 3, 4), A, np.array(hkl) / A)) < 1e-9
-
-
-@given(gradients)
-@settings(max_examples=25, deadline=None)
-def test_the_affine_fit_finds_a_homogeneous_field_and_its_reflection(gradient):
-    positions = fcc_block((2, 3, 2), A) + 7.0
-    found = displacement_gradient(positions, positions @ gradient.T + [0.3, -1.0, 0.1])
-    np.testing.assert_allclose(found, gradient, atol=1e-12)
-    # Phases G . r of the lattice are the same before and after.
-    np.testing.assert_allclose(
-        (positions + positions @ gradient.T) @ deformed_reflection(G, found), positions @ G, atol=1e-9
-    )
-
-
-def test_random_rotations_are_proper_and_uniform():
-    rng = np.random.default_rng(0)
-    rotations = np.stack([random_rotation(rng) for _ in range(4000)])
-    np.testing.assert_allclose(
-        rotations @ rotations.swapaxes(1, 2), np.broadcast_to(np.eye(3), (4000, 3, 3)), atol=1e-9
-    )
-    np.testing.assert_allclose(np.linalg.det(rotations), 1)
-    # On SO(3) every entry is uniform in [-1, 1], and the trace's mean is 0.
-    np.testing.assert_allclose(np.quantile(rotations, [0.25, 0.5, 0.75], axis=0)[:, 0, 0], [-0.5, 0, 0.5], atol=0.05)
-    np.testing.assert_allclose((rotations**2).mean(axis=0), 1 / 3, atol=0.02)
-    assert abs(np.trace(rotations, axis1=1, axis2=2).mean()) < 0.06
-
-
-def view(oversampling=(2.2, 5.0), *, rotate=True, n=64, cells=(12, 12, 12), rng=None):
-    rng = rng or generator("campaign", 1, 0, "scatter")
-    return draw_view(
-        rng,
-        fcc_block(cells, A),
-        G,
-        n=n,
-        oversampling=oversampling,
-        rotate=rotate,
-        lattice_constant=A,
-        orientation=np.eye(3),
-    )
-
-
-def test_a_view_has_the_ratio_that_it_names_on_its_longest_axis():
-    drawn = view()
-    atoms = fcc_block((12, 12, 12), A) @ drawn.rotation.T
-    ratios = 1 / (drawn.grid.dq * np.ptp(atoms, axis=0))
-    assert ratios.min() == pytest.approx(drawn.oversampling)
-    assert 2.2 <= drawn.oversampling <= 5
-    np.testing.assert_allclose(drawn.grid.centre, drawn.rotation @ G)
-    assert not drawn.crowded
-
-
-def test_views_repeat_and_later_ones_do_not_depend_on_the_settings():
-    first, second = generator("c", 1, 0, "scatter"), generator("c", 1, 0, "scatter")
-    view(rng=first)
-    view((3.0, 3.0), rotate=False, n=16, rng=second)
-    np.testing.assert_array_equal(view(rng=first).rotation, view(rng=second).rotation)
-    assert (
-        view(rng=generator("c", 1, 1, "scatter")).oversampling != view(rng=generator("c", 1, 2, "scatter")).oversampling
-    )
-
-
-def test_without_rotation_the_grid_keeps_the_laboratory():
-    drawn = view(rotate=False)
-    np.testing.assert_array_equal(drawn.rotation, np.eye(3))
-    np.testing.assert_array_equal(drawn.grid.centre, G)
-
-
-@given(st.integers(0, 2**32), st.integers(3, 9))
-@settings(max_examples=25, deadline=None)
-def test_no_other_reflection_lies_in_a_clear_grid(seed, cells):
-    rng = np.random.default_rng(seed)
-    drawn = view((2.0, 20.0), cells=(cells,) * 3, rng=rng)
-    h = np.array([[h, k, l] for h in range(-4, 5) for k in range(-4, 5) for l in range(-4, 5)])  # noqa: E741
-    others = [hkl for hkl in h[np.all(h % 2 == h[:, :1] % 2, axis=1)] if tuple(hkl) != (1, 1, 1)]
-    offsets = (np.array(others) / A @ drawn.rotation.T - drawn.grid.centre) / drawn.grid.dq
-    assert drawn.crowded or np.abs(offsets).max(axis=1).min() >= 32
-
-
-def test_a_tiny_particle_is_taken_at_the_highest_ratio_and_marked():
-    drawn = view((2.2, 5.0), cells=(2, 2, 2))
-    assert drawn.oversampling == 5
-    assert drawn.crowded
-    assert clear_oversampling(64, 2.0, A, np.eye(3)) == np.inf
 
 
 # --- detector ---

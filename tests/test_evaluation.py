@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+from releases import write_pattern_group
 
+from braggworks.campaigns import DetectorConfig, GapConfig, PatchConfig
 from braggworks.cli import main
-from braggworks.config import BarConfig, DetectorConfig, EvaluationConfig, PatchConfig, Release, SplitConfig
+from braggworks.config import BarConfig, EvaluationConfig, Release, SplitConfig
 from braggworks.datasets.manifests import build_manifest
-from braggworks.datasets.shards import write_shard
+from braggworks.datasets.patterns import write_shard
 from braggworks.errors import ConfigError
 from braggworks.evaluation.metrics import cluster_bootstrap, pcc, strata
 from braggworks.evaluation.sweeps import (
@@ -178,16 +180,17 @@ def folder(tmp_path_factory):
     grid = np.indices((24, 24, 24)) - 12
     with create_h5(folder / "patterns.h5", "patterns", campaign="tiny", batch=0, particles=8) as file:
         for index in range(8):
-            group = file.create_group(f"{index:07d}")
             wave = np.cos(grid[2] / 3 + index) * np.cos(grid[1] / 4) * np.exp(-np.hypot(*grid[1:]) / 12)
-            group["amplitude"] = np.broadcast_to(wave, (2, 24, 24, 24)).astype(np.complex64)
-            group["oversampling"] = np.array([2.5, 3.5])
+            write_pattern_group(file, index, np.broadcast_to(wave, (2, 24, 24, 24)).astype(np.complex64))
     shard = ShardRecipe(
         version=1,
         campaign="tiny",
+        family="atomistic",
         seed=0,
+        task="inpaint",
         detector=DetectorConfig(total_counts=(1e6, 1e7)),
-        patches=PatchConfig(size=PATCH, per_pattern=3, gap_widths_px=[3, 6]),
+        patches=PatchConfig(size=PATCH, per_pattern=3),
+        gaps=GapConfig(widths_px=[3, 6]),
     )
     write_json(folder / "shard.json", write_shard(folder / "patterns.h5", folder / "shard.h5", shard).to_json())
     for name, share in (("manifest", 0.5), ("empty", 0.0)):

@@ -1,8 +1,7 @@
 """Manifests and the reader: what a release holds, who gets which samples, and sentences for bad input."""
 
+import hashlib
 import json
-import os
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,8 @@ from releases import CAMPAIGNS, PARTICLES, files_below, make_release, make_shard
 
 from braggworks import cli
 from braggworks.config import SplitConfig
-from braggworks.datasets.gaps import gap_voxels
 from braggworks.datasets.manifests import load_samples, read_manifest, select_samples
-from braggworks.datasets.shards import COLUMNS, ShardFiles, read_sidecar
+from braggworks.datasets.shards import read_sidecar
 from braggworks.datasets.splits import SPLITS, split_of
 from braggworks.errors import FileError
 from braggworks.files import sha256_of
@@ -49,6 +47,34 @@ def test_manifest_lists_shards_in_order_with_paths_relative_to_itself(release):
     }
 
 
+def test_manifest_says_what_each_campaign_gave(release):
+    value = json.loads(release.read_text())
+    assert (value["task"], value["shape"], value["samples"], value["particles"]) == ("inpaint", [16] * 3, 96, 16)
+    assert value["bytes"] == sum((release.parent / entry["file"]).stat().st_size for entry in value["shards"])
+    for campaign in value["campaigns"]:
+        assert (campaign["family"], campaign["samples"], campaign["particles"]) == ("atomistic", 48, 8)
+        # 2 of batch 0 and 3 of batch 1; the same stages worked on both.
+        assert campaign["rejected"] == 5
+        assert [entry["stage"] for entry in campaign["provenance"]] == ["scatter", "shard"]
+        text = json.dumps(campaign["provenance"][1]["recipe"], sort_keys=True, separators=(",", ":"))
+        assert campaign["recipe_sha256"] == hashlib.sha256(text.encode()).hexdigest()
+    assert [campaign["name"] for campaign in value["campaigns"]] == list(CAMPAIGNS)
+
+
+def test_held_out_campaigns_are_all_in_the_test_split(tmp_path):
+    manifest = read_manifest(make_release(tmp_path, held_out=["two"]))
+    assert manifest.held_out == ("two",)
+    assert "two" not in select_samples(manifest, "train").campaign
+    assert "two" not in select_samples(manifest, "validation").campaign
+    test = select_samples(manifest, "test")
+    assert np.count_nonzero(test.campaign == "two") == 2 * SAMPLES
+    assert manifest.splits["test"].samples == len(test)
+    splits = SplitConfig(validation=0.25, test=0.25, seed=11)
+    ones = {int(i) for i in test.columns["particle"][test.campaign == "one"]}
+    assert ones == {i for i in range(2 * PARTICLES) if split_of("one", i, splits) == "test"}
+    assert cli.main(["verify", str(tmp_path)]) == 0
+
+
 def test_order_of_the_sidecars_does_not_matter(release):
     sidecars = [release.parent / entry.sidecar for entry in read_manifest(release).shards]
     other = release.with_name("other.json")
@@ -71,6 +97,17 @@ def test_added_particles_move_no_others(tmp_path):
         assert old == members(small, split)
 
 
+def test_appended_particles_and_campaigns_change_no_old_byte(tmp_path):
+    small, large = tmp_path / "small", tmp_path / "large"
+    make_release(small, batches=1)
+    make_shard(large, "new", 0)
+    make_release(large, batches=3)
+    old = [path for path in files_below(small) if "shards" in path.parts]
+    assert len(old) == 4
+    for path in old:
+        assert (small / path).read_bytes() == (large / path).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("campaigns", "splits", "sentence"),
     [
@@ -88,11 +125,20 @@ def test_release_and_shards_must_agree(release, tmp_path, capsys, campaigns, spl
 
 def test_mixed_and_damaged_sidecars_are_refused(release, tmp_path, capsys):
     sidecars = [release.parent / entry.sidecar for entry in read_manifest(release).shards]
-    other_size = make_shard(tmp_path / "size", "two", 2, size=8, gap_widths_px=[3])
+    other_size = make_shard(tmp_path / "size", "two", 2, size=8, gaps={"widths_px": [3]})
+    other_task = make_shard(tmp_path / "task", "two", 2, task="phase")
     other_recipe = make_shard(tmp_path / "recipe", "one", 2, outward_bias=0)
     value = json.loads(sidecars[0].read_text())
     broken = {}
-    for key, wrong in {"samples": 25, "particles": [], "counts_sum": "many", "recipe": {}, "kind": "thing"}.items():
+    for key, wrong in {
+        "samples": 25,
+        "particles": [],
+        "counts_sum": "many",
+        "recipe": {},
+        "task": "play",
+        "shape": [16],
+        "kind": "thing",
+    }.items():
         broken[key] = tmp_path / f"{key}.json"
         broken[key].write_text(json.dumps({**value, key: wrong}))
     (tmp_path / "text.json").write_text("{'a': 1}")
@@ -103,6 +149,8 @@ def test_mixed_and_damaged_sidecars_are_refused(release, tmp_path, capsys):
         (broken["particles"], "is damaged: delete it"),
         (broken["counts_sum"], "is damaged: delete it"),
         (broken["recipe"], "is damaged: delete it"),
+        (broken["task"], "is damaged: delete it"),
+        (broken["shape"], "is damaged: delete it"),
         (broken["kind"], "is no sidecar of a shard"),
         (tmp_path / "text.json", "is not valid JSON"),
         (tmp_path / "absent.json", "does not exist"),
@@ -113,7 +161,9 @@ def test_mixed_and_damaged_sidecars_are_refused(release, tmp_path, capsys):
         assert Path(extra).name in error
         assert not (tmp_path / "m.json").exists()
     assert make_manifest(tmp_path / "m.json", [sidecars[0], other_size]) == 2
-    assert "holds patches of 8 px, and" in capsys.readouterr().err
+    assert "holds samples of 8 x 8 x 8 px for the task inpaint, and" in capsys.readouterr().err
+    assert make_manifest(tmp_path / "m.json", [sidecars[0], other_task]) == 2
+    assert "holds samples of 16 x 16 x 16 px for the task phase, and" in capsys.readouterr().err
 
 
 # --- the reader ---
@@ -135,53 +185,6 @@ def test_selection_and_bulk_reading(release):
         some, some_mask = load_samples(part)
         assert np.array_equal(some, counts[rows])
         assert np.array_equal(some_mask, mask[rows])
-
-
-def test_torch_reader(release):
-    torch = pytest.importorskip("torch")
-    from braggworks.datasets.reader import PatchDataset
-
-    dataset = PatchDataset(release, "train")
-    assert not dataset._files._open
-    counts, mask = dataset.load_all()
-    assert len(dataset) == len(counts) == len(dataset.particles) == len(dataset.campaigns)
-    assert dataset.size == 16
-    for sample in (0, 5, len(dataset) - 1):
-        item, gap = dataset[sample]
-        assert (item.dtype, gap.dtype) == (torch.float32, torch.bool)
-        assert np.array_equal(item.numpy(), counts[sample].astype(np.float32))
-        assert np.array_equal(gap.numpy(), mask[sample] == 1)
-        assert gap.sum() == gap_voxels(16, dataset.gap_widths[sample], int(dataset.crosses[sample]))
-    assert set(dataset.metadata) == set(COLUMNS)
-    with pytest.raises(IndexError):
-        dataset[len(dataset)]
-
-
-def test_torch_workers_open_files_of_their_own(release):
-    pytest.importorskip("torch")
-    from torch.utils.data import DataLoader
-
-    from braggworks.datasets.reader import PatchDataset
-
-    dataset = PatchDataset(release, None)
-    dataset[0]
-    counts, _ = dataset.load_all()
-    loader = DataLoader(dataset, batch_size=5, num_workers=2, multiprocessing_context="fork")
-    batches = [batch.numpy() for batch, _ in loader]
-    assert np.array_equal(np.concatenate(batches), counts.astype(np.float32))
-    assert not pickle.loads(pickle.dumps(dataset))._files._open  # noqa: S301
-    assert list(dataset._files._open) == [os.getpid()]
-
-
-def test_a_process_keeps_few_files_open(release, monkeypatch):
-    monkeypatch.setattr("braggworks.datasets.shards._MAX_OPEN", 2)
-    table = select_samples(read_manifest(release))
-    files = ShardFiles(table.files)
-    for number in (0, 1, 2, 3, 0):
-        files.read(number, slice(0, 1))
-    assert len(files._open[os.getpid()]) == 2
-    files.close()
-    assert not files._open
 
 
 def test_reader_names_a_foreign_or_missing_shard(tmp_path):

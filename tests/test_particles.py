@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from pathlib import Path
 from typing import Any, get_args
@@ -13,7 +14,9 @@ import pytest
 pytest.importorskip("wulffpack", reason="WulffPack is not in this environment")
 pytest.importorskip("scipy", reason="SciPy is not in this environment")
 
-from braggworks import cli, config
+from braggworks import campaigns, cli
+from braggworks.campaigns import ClippedCubeConfig, CrystalConfig
+from braggworks.commands.crystals import turn
 from braggworks.particles.clipping import fcc_points
 from braggworks.particles.crystals import Crystal, cut
 from braggworks.particles.materials import MATERIALS
@@ -182,8 +185,8 @@ def test_random_facets_are_closed_compact_and_of_low_index() -> None:
 
 
 def test_every_configured_shape_and_material_exists() -> None:
-    assert set(SHAPES) == set(get_args(config.Shape))
-    assert set(MATERIALS) == set(get_args(config.Material))
+    assert set(SHAPES) == set(get_args(campaigns.Shape))
+    assert set(MATERIALS) == set(get_args(campaigns.Material))
 
 
 # --- crystals ---
@@ -238,10 +241,11 @@ def test_cutting_134_000_atoms_takes_less_than_four_seconds() -> None:
 # --- the verb ---
 
 RECIPE = {
-    "version": 1,
+    "version": 2,
     "campaign": "demo",
+    "family": "atomistic",
     "seed": 3,
-    "crystal": {"material": "Pd", "shapes": ["wulff", "winterbottom", "random"], "atoms": [300, 900]},
+    "crystal": {"materials": ["Pd"], "shapes": ["wulff", "winterbottom", "random"], "atoms": [300, 900]},
 }
 
 
@@ -267,6 +271,37 @@ def test_file_holds_what_the_next_stage_needs(tmp_path: Path) -> None:
             assert ("interface_normal" in group.attrs) == (group.attrs["shape"] == "winterbottom")
 
 
+def test_lineage_names_the_stage_its_recipe_and_its_tools(tmp_path: Path) -> None:
+    crystals(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5") as file:
+        (entry,) = json.loads(file.attrs["lineage"])
+        assert entry["recipe"] == json.loads(file.attrs["recipe"])
+    assert (entry["stage"], entry["recipe"]["seed"]) == ("crystals", 3)
+    assert entry["tools"] == {name: importlib.metadata.version(name) for name in ("numpy", "scipy", "wulffpack")}
+
+
+def test_materials_take_turns_slower_than_shapes() -> None:
+    config = CrystalConfig(materials=["Au", "Ni"], shapes=["wulff", "cube", "random"])
+    turns = [turn(config, index) for index in range(12)]
+    assert turns[:4] == [("wulff", "Au"), ("cube", "Au"), ("random", "Au"), ("wulff", "Ni")]
+    assert turns[6:] == turns[:6]
+    assert len(set(turns)) == 6
+    cubes = ClippedCubeConfig(materials=["Au", "Ni"])
+    assert [turn(cubes, index) for index in (0, 1, 2)] == [("clipped_cube", name) for name in ("Au", "Ni", "Au")]
+
+
+def test_a_batch_of_several_materials_has_each_ones_lattice(tmp_path: Path) -> None:
+    mixed = {"materials": ["Pt", "Cu"], "shapes": ["octahedron"], "atoms": [300, 400]}
+    assert crystals(tmp_path / "a.h5", size=4, crystal=mixed) == 0
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert [group.attrs["material"] for group in file.values()] == ["Pt", "Cu", "Pt", "Cu"]
+        for group in file.values():
+            half = MATERIALS[group.attrs["material"]].lattice_constant / 2
+            assert group.attrs["lattice_constant"] == 2 * half
+            sites = (group["positions"][:] - group["positions"][0]) / half
+            assert np.allclose(sites, sites.round(), atol=1e-9)
+
+
 def contents(path: Path) -> dict[str, bytes]:
     with h5py.File(path) as file:
         return {name: group["positions"][:].tobytes() for name, group in file.items()}
@@ -290,7 +325,7 @@ def test_a_second_run_writes_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_campaign_file_gives_the_batch_size(tmp_path: Path) -> None:
-    text = "count: 6\nbatch_size: 3\ncrystal: {shapes: [cube], atoms: [100, 200]}\n"
+    text = "family: atomistic\ncount: 6\nbatch_size: 3\ncrystal: {shapes: [cube], atoms: [100, 200]}\n"
     (tmp_path / "small.yaml").write_text(text, encoding="utf-8")
     output = str(tmp_path / "a.h5")
     assert cli.main(["crystals", "--campaign", str(tmp_path / "small.yaml"), "--batch", "1", "--output", output]) == 0
@@ -300,10 +335,22 @@ def test_a_campaign_file_gives_the_batch_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "batch", "size", "sentence"),
     [
-        ({"crystal": {"shapes": ["sphere"]}}, 0, 2, "crystal.shapes.0: Input should be 'wulff'"),
-        ({"crystal": {"material": "Xx"}}, 0, 2, "crystal.material: Input should be 'Au'"),
+        ({"crystal": {"shapes": ["sphere"]}}, 0, 2, "shapes.0: Input should be 'wulff'"),
+        ({"crystal": {"materials": ["Xx"]}}, 0, 2, "materials.0: Input should be 'Au'"),
         ({"crystal": {"atoms": [900, 300]}}, 0, 2, "so swap the two"),
         ({"crystal": {"shape": ["cube"]}}, 0, 2, "unknown key"),
+        (
+            {"crystal": {"edge": 50.0}},
+            0,
+            2,
+            "is of the family atomistic, but its crystal is not: give the crystal's shapes",
+        ),
+        (
+            {"family": "autophasenn"},
+            0,
+            2,
+            "is of the family autophasenn, but its crystal is not: give the crystal's edge",
+        ),
         ({}, -1, 2, "--batch -1 with --batch-size 2 holds no particle"),
         ({}, 0, 0, "--batch 0 with --batch-size 0 holds no particle"),
     ],

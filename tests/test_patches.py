@@ -1,4 +1,4 @@
-"""Gaps, patches and orders: exact areas, measured densities, and extraction undone by stitching."""
+"""Patches and orders: measured densities, and extraction undone by stitching."""
 
 import itertools
 
@@ -8,88 +8,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from braggworks.config import SplitConfig
-from braggworks.datasets.gaps import BORDER_PX, cross_gap, gap_voxels, plan_gaps, vertical_gap
-from braggworks.datasets.order import epoch_order
-from braggworks.datasets.patches import choose_corners, covering_corners, draw_corners, extract, stitch
+from braggworks.datasets.order import bounded_order, epoch_order
+from braggworks.datasets.patches import (
+    choose_corners,
+    covering_corners,
+    draw_corners,
+    extract,
+    measured_corners,
+    stitch,
+)
 from braggworks.datasets.splits import split_of
 from braggworks.errors import ConfigError
 
 SHAPES = st.tuples(*[st.integers(4, 14)] * 3)
+PLANES = st.tuples(*[st.integers(4, 24)] * 2)
 
 
-@st.composite
-def gaps(draw):
-    shape = draw(st.lists(st.integers(4, 14), min_size=2, max_size=4).map(tuple))
-    width = draw(st.integers(1, min(shape[-2:])))
-    start = tuple(draw(st.integers(0, n - width)) for n in shape[-2:])
-    return shape, start, width
-
-
-@given(gaps())
-def test_gap_area_and_place_are_exact(gap):
-    shape, (y, x), width = gap
-    others = int(np.prod(shape[:-2]))
-    vertical, cross = vertical_gap(shape, x, width), cross_gap(shape, (y, x), width)
-    assert vertical.shape == cross.shape == shape
-    assert vertical.dtype == cross.dtype == bool
-    assert vertical.sum() == width * shape[-2] * others
-    assert cross.sum() == (width * shape[-2] + width * shape[-1] - width**2) * others
-    assert np.array_equal(np.flatnonzero(vertical.reshape(-1, shape[-1]).all(axis=0)), np.arange(x, x + width))
-    rows = np.moveaxis(cross, -2, 0).reshape(shape[-2], -1)
-    inside = np.arange(y, y + width)
-    assert rows[inside].all()
-    assert (cross | ~vertical).all()
-
-
-@pytest.mark.parametrize(
-    ("make", "sentence"),
-    [
-        (lambda: vertical_gap((8, 8), 3, 6), "A gap of 6 px that starts at x = 3 does not fit in 8 px"),
-        (lambda: vertical_gap((8, 8), -1, 2), "starts at x = -1"),
-        (lambda: vertical_gap((8, 8), 0, 0), "A gap of 0 px"),
-        (lambda: cross_gap((4, 6, 20), (2, 2), 9), "A gap of 9 px that starts at y = 2 does not fit in 6 px"),
-    ],
-)
-def test_gap_outside_the_array_is_refused(make, sentence):
-    with pytest.raises(ConfigError, match=sentence):
-        make()
-
-
-@pytest.mark.parametrize("width", [0, 13, 40])
-def test_gap_wider_than_the_patch_is_refused(width):
-    with pytest.raises(ConfigError, match=f"A gap of {width} px does not fit in a patch of 16 px: use gap widths of 1"):
-        plan_gaps(0, 4, widths=[3, width], cross_fraction=0, size=16, rng=np.random.default_rng(0))
-
-
-@pytest.mark.parametrize(("count", "cross_fraction"), [(7, 1 / 6), (72, 1 / 6), (5, 0.5), (4, 0.0), (4, 1.0)])
-def test_a_campaign_holds_widths_and_crosses_in_the_wanted_parts(count, cross_fraction):
-    widths, size, particles = [3, 6, 9, 12], 16, 60
-    plans = [
-        plan_gaps(k, count, widths=widths, cross_fraction=cross_fraction, size=size, rng=np.random.default_rng(k))
-        for k in range(particles)
-    ]
-    found = np.concatenate([plan.width for plan in plans])
-    assert np.ptp([np.count_nonzero(found == width) for width in widths]) <= 1
-    assert sum(int(plan.cross.sum()) for plan in plans) == pytest.approx(particles * count * cross_fraction, abs=0.5)
-    for plan in plans:
-        masks = plan.masks(size)
-        assert masks.dtype == np.uint8
-        assert np.array_equal(masks.sum(axis=(1, 2, 3)), gap_voxels(size, plan.width, plan.cross))
-        assert np.array_equal(masks[:, 0, -1].argmax(axis=1), (size - plan.width) // 2)
-        assert not masks[plan.cross == 1][:, :, [*range(BORDER_PX), *range(-BORDER_PX, 0)], 0].any()
-
-
-def test_widths_are_shuffled_within_a_particle():
-    plan = plan_gaps(0, 64, widths=[3, 6], cross_fraction=0.5, size=16, rng=np.random.default_rng(1))
-    assert not np.array_equal(plan.width, np.resize([3, 6], 64))
-    assert 4 < np.count_nonzero(plan.cross[plan.width == 3]) < 28
-    assert len(np.unique(plan.height)) > 4
-
-
-@given(SHAPES, st.integers(1, 4), st.integers(1, 40), st.sampled_from([0.0, 1.0, 4.0]), st.integers(0, 99))
+@given(SHAPES | PLANES, st.integers(1, 4), st.integers(1, 40), st.sampled_from([0.0, 1.0, 4.0]), st.integers(0, 99))
 def test_corners_are_legal_and_repeat(shape, size, count, bias, seed):
     corners = draw_corners(shape, size, count, bias, np.random.default_rng(seed))
-    assert corners.shape == (count, 3)
+    assert corners.shape == (count, len(shape))
     assert (corners >= 0).all()
     assert (corners + size <= shape).all()
     assert np.array_equal(corners, draw_corners(shape, size, count, bias, np.random.default_rng(seed)))
@@ -144,6 +82,49 @@ def test_where_nothing_is_bright_enough_the_brightest_draw_is_taken():
     assert nothing.shape == (5, 3)
 
 
+@pytest.mark.parametrize("shape", [(12, 12), (8, 8, 8)])
+def test_patch_of_the_patterns_own_size_is_the_whole_pattern(shape):
+    counts = np.random.default_rng(0).poisson(2.0, shape).astype(np.uint32)
+    rng = np.random.default_rng(1)
+    corners = choose_corners(counts, shape[0], 1, bias=2.0, minimum=10**6, rng=rng)
+    assert np.array_equal(extract(counts, corners, shape[0])[0], counts)
+    assert rng.random() == np.random.default_rng(1).random()
+
+
+@settings(deadline=None)
+@given(SHAPES | PLANES, st.integers(1, 5), st.integers(0, 99))
+def test_measured_corners_are_those_of_patches_without_a_hole(shape, size, seed):
+    unmeasured = np.random.default_rng(seed).random(shape) < 0.05
+    size = min(size, *shape)
+    found = measured_corners(unmeasured, size)
+    assert found.shape == tuple(n - size + 1 for n in shape)
+    corners = np.argwhere(np.ones_like(found))
+    held = extract(unmeasured, corners, size).reshape(len(corners), -1).any(axis=1)
+    assert np.array_equal(found.ravel(), ~held)
+
+
+def test_no_patch_holds_an_unmeasured_voxel():
+    counts = np.ones((20, 24, 28), np.uint32)
+    unmeasured = np.zeros(counts.shape, bool)
+    unmeasured[:, :, 10] = unmeasured[3, 5, 20] = True
+    options = {"bias": 1.0, "minimum": 0, "rng": np.random.default_rng(0), "unmeasured": unmeasured}
+    corners = choose_corners(counts, 8, 200, **options)
+    assert not extract(unmeasured, corners, 8).any()
+    assert {bool(x) for x in corners[:, 2] < 3} == {True, False}
+    with pytest.raises(ConfigError, match="Every patch of 18 px holds a pixel that was not measured"):
+        choose_corners(counts, 18, 1, **options)
+
+
+def test_patches_keep_away_from_the_peak_wherever_it_is():
+    far = [
+        np.linalg.norm(draw_corners((40, 40), 8, 2000, 4.0, np.random.default_rng(0), peak=peak) + 4 - peak, axis=1)
+        for peak in ((10, 10), (30, 30))
+    ]
+    near = np.linalg.norm(draw_corners((40, 40), 8, 2000, 0.0, np.random.default_rng(0)) + 4 - (10, 10), axis=1)
+    assert min(f.mean() for f in far) > near.mean() + 3
+    assert abs(far[0].mean() - far[1].mean()) < 0.7
+
+
 def test_extraction_is_slicing():
     array = np.arange(10 * 11 * 12, dtype=np.uint32).reshape(10, 11, 12)
     corners = np.array([[0, 0, 0], [6, 7, 8], [2, 5, 1]])
@@ -154,12 +135,12 @@ def test_extraction_is_slicing():
 
 
 @settings(deadline=None)
-@given(SHAPES, st.data())
+@given(SHAPES | PLANES, st.data())
 def test_extraction_then_stitching_is_the_identity(shape, data):
     size = data.draw(st.integers(1, min(shape)))
     stride = data.draw(st.integers(1, size))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    weights = data.draw(st.sampled_from([None, rng.uniform(0.1, 1, (size,) * 3)]))
+    weights = data.draw(st.sampled_from([None, rng.uniform(0.1, 1, (size,) * len(shape))]))
     array = rng.poisson(3.0, shape).astype(np.uint32)
     extra = draw_corners(shape, size, 5, 1.0, rng)
     corners = np.concatenate([covering_corners(shape, size, stride), extra])
@@ -179,6 +160,32 @@ def test_epoch_order_is_a_permutation_of_its_identity():
     assert not any(np.array_equal(a, b) for a, b in itertools.combinations(orders, 2))
     assert np.array_equal(orders[1], epoch_order(50, 0, 1))
     assert len(epoch_order(0, 0, 0)) == 0
+
+
+@given(st.integers(0, 300), st.integers(1, 20), st.integers(1, 60), st.integers(0, 9))
+def test_bounded_order_is_a_permutation_that_stays_local(n, block, buffer, epoch):
+    order = bounded_order(n, 3, epoch, block, buffer)
+    assert np.array_equal(np.sort(order), np.arange(n))
+    assert np.array_equal(order, bounded_order(n, 3, epoch, block, buffer))
+    for first in range(0, n, buffer):
+        blocks = np.unique(order[first : first + buffer] // block)
+        assert len(blocks) <= -(-buffer // block) + 2
+
+
+def test_bounded_order_depends_on_seed_and_epoch_and_mixes():
+    orders = [bounded_order(1000, seed, epoch, 8, 128) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    assert not any(np.array_equal(a, b) for a, b in itertools.combinations(orders, 2))
+    # Neighbours in the data are rarely neighbours in time, and the buffers come from all over the data.
+    assert (np.abs(np.diff(orders[0])) == 1).mean() < 0.05
+    assert np.ptp(orders[0][:128]) > 500
+    with pytest.raises(ValueError, match="a block of 0"):
+        bounded_order(5, 0, 0, 0, 4)
+
+
+def test_held_out_campaigns_are_test_data():
+    splits = SplitConfig(validation=0.1, test=0.2)
+    assert {split_of("x", index, splits, ["x"]) for index in range(50)} == {"test"}
+    assert [split_of("y", i, splits, ["x"]) for i in range(50)] == [split_of("y", i, splits) for i in range(50)]
 
 
 def test_split_follows_from_the_identity_alone():

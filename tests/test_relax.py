@@ -1,219 +1,29 @@
-"""Relaxation: rigid motion, strain and clamping in numpy; LAMMPS; the verb `relax`."""
+"""The verb `relax`: files, strain protocols, potentials, and mistakes."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from particle_inputs import GOLD, mean_strain, needs_lammps, potential, write_particles
 
 from braggworks import cli
+from braggworks.campaigns import FieldStrain, RelaxationConfig
 from braggworks.commands import relax as command
-from braggworks.config import RelaxationConfig
 from braggworks.errors import ConfigError, FileError, MissingToolError
-from braggworks.files import create_h5, sha256_of
-from braggworks.particles.displacements import (
-    clamped_layer,
-    homogeneous_strain,
-    rigid_rotation,
-    rotation_angle,
-    without_rigid_motion,
-)
-from braggworks.particles.materials import MATERIALS
+from braggworks.files import sha256_of
+from braggworks.particles.strain import plan
+from braggworks.recipes import RelaxRecipe
+from braggworks.seeds import generator
 
-_skip = pytest.mark.skipif(importlib.util.find_spec("lammps") is None, reason="lammps is not in this environment")
-GOLD = MATERIALS["Au"]
-
-
-def needs_lammps(test: Callable[..., None]) -> Callable[..., None]:
-    return pytest.mark.needs_lammps(_skip(test))
-
-
-def truncated_octahedron(half_cells: float = 6.2, material: str = "Au") -> np.ndarray:
-    """A compact crystal of about a thousand atoms, centred on an atom."""
-    integers = np.stack(np.meshgrid(*[np.arange(-12, 13)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    inside = (np.abs(integers).max(axis=1) <= half_cells) & (np.abs(integers).sum(axis=1) <= 1.6 * half_cells)
-    return integers[(integers.sum(axis=1) % 2 == 0) & inside] * MATERIALS[material].lattice_constant / 2
-
-
-def rotation_about(axis: tuple[float, float, float], angle: float) -> np.ndarray:
-    x, y, z = np.array(axis) / np.linalg.norm(axis)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
-
-
-# --- displacements ---
-
-
-@pytest.mark.parametrize("angle", [0.0, 1e-7, 0.02, 1.3, np.pi - 1e-3])
-def test_an_applied_rigid_motion_is_removed_exactly(angle: float) -> None:
-    reference = truncated_octahedron() + np.array([3.0, -7.0, 11.0])
-    rotation = rotation_about((1.0, -2.0, 0.5), angle)
-    moved = reference @ rotation.T + [4.0, 5.0, -6.0]
-    assert np.allclose(rigid_rotation(reference, moved), rotation, atol=1e-12)
-    displacement, removed = without_rigid_motion(reference, moved)
-    assert np.abs(displacement).max() < 1e-10
-    assert removed == pytest.approx(angle, abs=1e-9)
-
-
-def test_removing_a_rotation_leaves_the_strain() -> None:
-    reference = truncated_octahedron()
-    strain = np.array([[0.01, 0.002, 0.0], [0.002, -0.004, 0.001], [0.0, 0.001, 0.003]])
-    moved = (reference + reference @ strain) @ rotation_about((0.0, 1.0, 1.0), 0.1).T
-    displacement, removed = without_rigid_motion(reference, moved)
-    assert np.allclose(displacement, reference @ strain, atol=1e-10)
-    assert removed == pytest.approx(0.1, abs=1e-9)
-
-
-def test_a_mirror_image_is_no_rotation() -> None:
-    reference = truncated_octahedron() * [1.0, 1.1, 1.3]
-    rotation = rigid_rotation(reference, reference * [1.0, 1.0, -1.0])
-    assert np.linalg.det(rotation) == pytest.approx(1)
-
-
-def test_affine_fit_recovers_an_imposed_strain_and_ignores_rotation_and_shift() -> None:
-    reference, rng = truncated_octahedron() + 5.0, np.random.default_rng(0)
-    symmetric = rng.normal(scale=0.01, size=(3, 3))
-    symmetric = symmetric + symmetric.T
-    turn = np.array([[0.0, 0.02, 0.0], [-0.02, 0.0, 0.01], [0.0, -0.01, 0.0]])
-    displacement = reference @ (symmetric + turn).T + [1.0, 2.0, 3.0]
-    assert np.allclose(homogeneous_strain(reference, displacement), symmetric, atol=1e-12)
-
-
-def test_rotation_angle_is_accurate_where_the_cosine_is_not() -> None:
-    assert rotation_angle(rotation_about((0.0, 0.0, 1.0), 1e-9)) == pytest.approx(1e-9, rel=1e-6)
-
-
-def test_clamped_layer_is_the_one_at_the_interface() -> None:
-    positions = truncated_octahedron()
-    spacing = GOLD.lattice_constant / 2
-    lowest = positions[:, 2].min()
-    assert np.array_equal(clamped_layer(positions, 0.1), positions[:, 2] < lowest + 0.5 * spacing)
-    assert np.array_equal(clamped_layer(positions, spacing), positions[:, 2] < lowest + 1.5 * spacing)
-    sideways = clamped_layer(positions, 0.1, np.array([1.0, 0.0, 0.0]))
-    assert np.array_equal(sideways, positions[:, 0] > positions[:, 0].max() - 0.1)
-
-
-# --- LAMMPS ---
-
-
-def potential(material: str = "Au") -> Path:
-    return command.find_potential(f"{material}_u3.eam", MATERIALS[material])
-
-
-@needs_lammps
-def test_relaxation_lowers_energy_and_forces_and_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
-    from braggworks.particles.relaxation import relax
-
-    positions = truncated_octahedron()
-    result = relax(positions, potential(), GOLD.mass)
-    assert result.energy < result.energy_initial < 0
-    assert result.force_norm <= 1e-3 < result.force_norm_initial
-    assert result.max_force <= result.force_norm
-    assert (result.stop, result.steps > 5) == ("force tolerance", True)
-    assert result.displacement.shape == positions.shape
-    # Surface tension contracts a gold particle, equally along the three cubic axes.
-    assert np.allclose(result.strain, np.eye(3) * result.strain[0, 0], atol=1e-5)
-    assert -0.03 < result.strain[0, 0] < -0.003
-    assert np.allclose(result.displacement, -result.displacement[::-1], atol=1e-3)
-    assert capfd.readouterr() == ("", "")
-
-
-@needs_lammps
-@pytest.mark.parametrize("material", MATERIALS)
-def test_lattice_constants_are_those_of_the_potentials(material: str) -> None:
-    header = potential(material).read_text(encoding="utf-8").splitlines()[1].split()
-    assert header[3] == "FCC"
-    assert float(header[2]) == MATERIALS[material].lattice_constant
-    assert float(header[1]) == pytest.approx(MATERIALS[material].mass, rel=1e-3)
-
-
-@needs_lammps
-def test_a_free_particle_forgets_a_strain_of_one_percent() -> None:
-    from braggworks.particles.relaxation import Stopping, relax
-
-    positions, tight = truncated_octahedron(), Stopping(force_tolerance=1e-5)
-    plain = relax(positions, potential(), GOLD.mass, tight)
-    strained = relax(1.01 * positions, potential(), GOLD.mass, tight)
-    assert strained.energy == pytest.approx(plain.energy, abs=1e-6)
-    difference, _ = without_rigid_motion(positions + plain.displacement, 1.01 * positions + strained.displacement)
-    assert np.abs(difference).max() < 1e-4
-
-
-@needs_lammps
-def test_result_does_not_depend_on_position_or_order_of_the_atoms() -> None:
-    from braggworks.particles.relaxation import relax
-
-    positions = truncated_octahedron(5.2)
-    order = np.random.default_rng(1).permutation(len(positions))
-    plain = relax(positions, potential(), GOLD.mass)
-    other = relax(positions[order] + [200.0, -30.0, 4.0], potential(), GOLD.mass)
-    assert other.energy == pytest.approx(plain.energy, abs=1e-6)
-    assert np.allclose(other.displacement, plain.displacement[order], atol=1e-3)
-
-
-@needs_lammps
-def test_clamped_atoms_stay_exactly_where_they_are() -> None:
-    from braggworks.particles.relaxation import relax
-
-    positions = truncated_octahedron()
-    clamped = clamped_layer(positions, 3.0)
-    result = relax(positions, potential(), GOLD.mass, clamped=clamped)
-    assert 0 < clamped.sum() < len(positions)
-    assert not result.displacement[clamped].any()
-    assert np.linalg.norm(result.displacement[~clamped], axis=1).min() > 0
-    assert result.energy < result.energy_initial
-    assert result.rotation == 0
-    free = relax(positions, potential(), GOLD.mass)
-    assert result.energy > free.energy
-    assert abs(result.strain[0, 0]) < abs(free.strain[0, 0])
-
-
-@needs_lammps
-def test_a_bounded_number_of_steps_is_said() -> None:
-    from braggworks.particles.relaxation import Stopping, relax
-
-    result = relax(truncated_octahedron(), potential(), GOLD.mass, Stopping(max_steps=3))
-    assert (result.steps, result.stop) == (3, "max iterations")
-
-
-@needs_lammps
-def test_a_particle_that_lammps_refuses_gives_its_reason(tmp_path: Path) -> None:
-    from braggworks.particles.relaxation import relax
-
-    (tmp_path / "empty.eam").write_text("no potential\n", encoding="utf-8")
-    with pytest.raises(RuntimeError, match=r"^Missing line in eam potential file"):
-        relax(truncated_octahedron(), tmp_path / "empty.eam", GOLD.mass)
-    overlapping = truncated_octahedron()
-    overlapping[0] = overlapping[1]
-    with pytest.raises(RuntimeError, match="atoms overlap"):
-        relax(overlapping, potential(), GOLD.mass)
-
-
-# --- the verb ---
-
-RECIPE = {"version": 1, "campaign": "demo", "seed": 0}
-
-
-def write_particles(path: Path, count: int = 2, **changes: Any) -> Path:
-    attributes = {"campaign": "demo", "batch": 3, "recipe": "{}", "particles": count}
-    with create_h5(path, changes.pop("kind", "particles"), **{**attributes, **changes}) as file:
-        for index in range(count):
-            group = file.create_group(f"{index + 6:07d}")
-            positions = truncated_octahedron(3.2 + index)
-            group.create_dataset("positions", data=positions - positions.mean(axis=0), fletcher32=True)
-            group.create_dataset("normals", data=np.vstack([np.eye(3), -np.eye(3)]))
-            group.create_dataset("distances", data=np.full(6, 20.0))
-            values = {"shape": "cube", "material": "Au", "lattice_constant": 4.08, "orientation": np.eye(3)}
-            for name, value in values.items():
-                group.attrs[name] = value
-    return path
+RECIPE = {"version": 2, "campaign": "demo", "family": "atomistic", "seed": 0}
 
 
 def relax_file(source: Path, threads: int = 1, recipe: dict[str, Any] | None = None, **relaxation: Any) -> int:
@@ -239,8 +49,7 @@ def test_file_holds_what_the_next_stage_needs(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "out" / "relaxed.h5") as file, h5py.File(source) as before:
         root = file.attrs
         assert (root["kind"], root["campaign"], root["batch"], root["particles"]) == ("relaxed", "demo", 3, 3)
-        assert json.loads(root["recipe"])["relaxation"]["strain"] == "free"
-        assert (root["potential"], root["potential_sha256"]) == ("Au_u3.eam", sha256_of(potential()))
+        assert json.loads(root["recipe"])["relaxation"]["strain"] == {"prestrain": 0, "protocol": "free"}
         assert list(file) == list(before) == ["0000006", "0000007", "0000008"]
         for name, group in file.items():
             for dataset in ("positions", "normals", "distances"):
@@ -252,7 +61,16 @@ def test_file_holds_what_the_next_stage_needs(tmp_path: Path) -> None:
             assert attributes["energy"] < attributes["energy_initial"]
             assert attributes["max_force"] <= attributes["force_norm"] <= 1e-3
             assert (attributes["stop"], attributes["clamped_atoms"]) == ("force tolerance", 0)
-            assert attributes["strain_mean"].shape == (3, 3)
+            for tensor in ("strain_mean", "strain_rms", "strain_min", "strain_max"):
+                assert attributes[tensor].shape == (3, 3)
+            assert (attributes["strain_min"] <= attributes["strain_max"]).all()
+            lengths = np.linalg.norm(group["displacement"], axis=1)
+            assert attributes["displacement_max"] == pytest.approx(lengths.max())
+            assert attributes["displacement_rms"] == pytest.approx(np.sqrt((lengths**2).mean()))
+            assert attributes["strain_atoms"] == len(lengths)
+            asked = json.loads(attributes["strain_asked"])
+            assert asked == {"protocol": "free", "prestrain": np.zeros((3, 3)).tolist()}
+            assert attributes["potential"] == "Au_u3.eam"
             assert attributes["rotation_removed"] < 1e-3
             assert attributes["steps"] > 0
             assert attributes["seconds"] > 0
@@ -263,12 +81,92 @@ def test_threads_do_not_change_the_result_and_clamping_is_told(tmp_path: Path) -
     displacements = []
     for threads in (1, 2):
         source = write_particles(tmp_path / str(threads) / "particles.h5")
-        assert relax_file(source, threads, strain="clamped", clamped_thickness=1.0) == 0
+        assert relax_file(source, threads, strain={"protocol": "clamped", "thickness": 1.0}) == 0
         with h5py.File(source.parent / "out" / "relaxed.h5") as file:
             displacements.append([group["displacement"][:] for group in file.values()])
             for group in file.values():
                 assert (np.abs(group["displacement"][:]).max(axis=1) == 0).sum() == group.attrs["clamped_atoms"] > 0
     assert all(np.array_equal(one, two) for one, two in zip(*displacements, strict=True))
+
+
+def relaxed(source: Path, **relaxation: Any) -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
+    assert relax_file(source, **relaxation) == 0
+    with h5py.File(source.parent / "out" / "relaxed.h5") as file:
+        return {name: (group["displacement"][:], dict(group.attrs)) for name, group in file.items()}
+
+
+@needs_lammps
+def test_a_field_is_added_exactly_and_the_record_says_what_was_asked_and_what_remained(tmp_path: Path) -> None:
+    source = write_particles(tmp_path / "particles.h5", 3)
+    plain = relaxed(source)
+    strain = {"protocol": "field", "kinds": ["cosines", "gaussians"], "displacement": [0.5, 2.0]}
+    strained = relaxed(source, strain=strain)
+    for index, (name, (displacement, attributes)) in zip(range(6, 9), strained.items(), strict=True):
+        with h5py.File(source) as file:
+            positions = file[name]["positions"][:]
+        drawn = plan(FieldStrain(**strain), positions, generator("demo", 0, index, "strain"))
+        assert drawn.field is not None
+        assert np.allclose(displacement - plain[name][0], drawn.field, atol=1e-12)
+        assert json.loads(attributes["strain_asked"]) == drawn.asked
+        assert np.allclose(attributes["strain_mean"], plain[name][1]["strain_mean"], atol=1e-9)
+        assert (attributes["strain_rms"].diagonal() > plain[name][1]["strain_rms"].diagonal()).all()
+
+
+@needs_lammps
+def test_a_stopped_minimisation_takes_the_drawn_steps_and_records_its_strain(tmp_path: Path) -> None:
+    source = write_particles(tmp_path / "particles.h5", 3)
+    found = relaxed(source, strain={"protocol": "stopped", "prestrain": 0.01, "steps": [2, 9]})
+    steps = []
+    for displacement, attributes in found.values():
+        asked = json.loads(attributes["strain_asked"])
+        assert (asked["steps"], "max iterations") == (attributes["steps"], attributes["stop"])
+        steps.append(asked["steps"])
+        with h5py.File(source) as file:
+            positions = file[f"{5 + len(steps):07d}"]["positions"][:]
+        assert np.allclose(attributes["strain_mean"], mean_strain(positions, displacement), atol=1e-12)
+        shear = np.array(asked["prestrain"])[[0, 0, 1], [1, 2, 2]]
+        left = attributes["strain_mean"][[0, 0, 1], [1, 2, 2]]
+        assert 0.2 < shear @ left / (shear @ shear) < 1.1  # symmetric particles have no shear of their own
+    assert all(2 <= number <= 9 for number in steps)
+    assert len({attributes["strain_asked"] for _, attributes in found.values()}) == 3
+    few = relaxed(source, strain={"protocol": "stopped", "steps": [50, 60]}, max_steps=1)
+    assert {attributes["steps"] for _, attributes in few.values()} == {1}
+
+
+@needs_lammps
+def test_a_batch_may_mix_materials_and_each_takes_its_own_potential(tmp_path: Path) -> None:
+    source = write_particles(tmp_path / "particles.h5", 3, ("Au", "Ni"), lineage="[]")
+    found = relaxed(source)
+    assert [attributes["potential"] for _, attributes in found.values()] == ["Au_u3.eam", "Ni_u3.eam", "Au_u3.eam"]
+    alone = write_particles(tmp_path / "alone" / "particles.h5", 3)
+    for name, (displacement, attributes) in relaxed(alone).items():
+        same = np.array_equal(displacement, found[name][0])
+        assert same == (attributes["potential"] == found[name][1]["potential"])
+    with h5py.File(tmp_path / "out" / "relaxed.h5") as file:
+        (entry,) = json.loads(file.attrs["lineage"])
+    assert entry["stage"] == "relax"
+    assert entry["tools"]["lammps"] == importlib.metadata.version("lammps")
+    for material in ("Au", "Ni"):
+        assert entry["tools"][f"sha256 of {material}_u3.eam"] == sha256_of(potential(material))
+
+
+@needs_lammps
+def test_one_potential_for_several_materials_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_particles(tmp_path / "particles.h5", 2, ("Au", "Ni"))
+    code = relax_file(source, potential="Au_u3.eam")
+    assert_refused(source, "is for one element, but the crystals are Au, Ni: remove the key", capsys, code)
+
+
+@needs_lammps
+def test_prestrain_depends_on_campaign_seed_and_index_alone(tmp_path: Path) -> None:
+    source = write_particles(tmp_path / "particles.h5", 2)
+    strain = {"protocol": "stopped", "steps": [2, 2]}
+    one, again = (relaxed(source, strain=strain) for _ in range(2))
+    other = relaxed(source, strain=strain, recipe={"seed": 1})
+    for name, (displacement, attributes) in one.items():
+        assert np.array_equal(displacement, again[name][0])
+        assert attributes["strain_asked"] == again[name][1]["strain_asked"] != other[name][1]["strain_asked"]
+        assert not np.array_equal(displacement, other[name][0])
 
 
 @needs_lammps
@@ -338,7 +236,9 @@ def test_an_unknown_material_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
     source = write_particles(tmp_path / "particles.h5")
     with h5py.File(source, "r+") as file:
         file["0000007"].attrs["material"] = "Unobtainium"
-    assert_refused(source, "names the materials Au, Unobtainium", capsys, relax_file(source))
+    assert_refused(
+        source, "names the materials Unobtainium where Au, Pt, Pd, Ni, Ag, Cu are known", capsys, relax_file(source)
+    )
 
 
 @needs_lammps
@@ -349,9 +249,18 @@ def test_positions_that_are_no_numbers_are_refused(tmp_path: Path, capsys: pytes
     assert_refused(source, "particle 0000006 lacks finite positions", capsys, relax_file(source))
 
 
+@needs_lammps
+def test_positions_that_are_no_lattice_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_particles(tmp_path / "particles.h5", 1)
+    with h5py.File(source, "r+") as file:
+        file["0000006/positions"][...] *= 1.02
+    assert_refused(source, "particle 0000006 is no perfect crystal (its atoms are no sites", capsys, relax_file(source))
+
+
 @pytest.mark.parametrize("positions", [None, np.ones(30), np.ones((10, 2)), np.ones((3, 3))])
 def test_positions_of_a_wrong_shape_are_refused(positions: np.ndarray | None, tmp_path: Path) -> None:
-    job = command._Job(tmp_path / "a.h5", "0000006", tmp_path, RelaxationConfig())
+    recipe = RelaxRecipe(**RECIPE, relaxation=RelaxationConfig())
+    job = command._Job(tmp_path / "a.h5", "0000006", tmp_path, recipe)
     with h5py.File(job.path, "w") as file, pytest.raises(FileError, match="particle 0000006 lacks finite positions"):
         if positions is not None:
             file["positions"] = positions
@@ -361,8 +270,8 @@ def test_positions_of_a_wrong_shape_are_refused(positions: np.ndarray | None, tm
 @needs_lammps
 def test_a_layer_as_thick_as_the_particle_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_particles(tmp_path / "particles.h5", 1)
-    code = relax_file(source, strain="clamped", clamped_thickness=500.0)
-    assert_refused(source, "relaxation.clamped_thickness 500 holds every atom of particle 0000006", capsys, code)
+    code = relax_file(source, strain={"protocol": "clamped", "thickness": 500.0})
+    assert_refused(source, "relaxation.strain.thickness 500 holds every atom of particle 0000006", capsys, code)
 
 
 def test_bad_options_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

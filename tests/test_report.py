@@ -12,11 +12,16 @@ import pytest
 
 pytest.importorskip("plotly", reason="the report is made in the environment with plotly")
 
+from dataset_inputs import write_shard
+
 from braggworks.cli import main
-from braggworks.config import load_config
+from braggworks.config import Config, load_config
+from braggworks.datasets.manifests import build_manifest
 from braggworks.paths import Paths
 from braggworks.records import read_records
 from braggworks.reporting.benchmarks import read_costs
+from braggworks.reporting.gather import campaign_rows
+from braggworks.reporting.sections import Findings, sections
 from braggworks.targets import figure_names
 
 ROOT = Path(__file__).parents[1]
@@ -46,6 +51,49 @@ def write_evaluation(path: Path) -> None:
     data.to_netcdf(path, engine="h5netcdf")
 
 
+def write_manifests(config: Config, paths: Paths) -> None:
+    """Manifests in which each campaign holds all its particles, with 3 rejected patterns."""
+    for release in config.releases:
+        campaigns = [config.campaign(name) for name in release.campaigns]
+        entries = [
+            {
+                "name": campaign.name,
+                "particles": campaign.count,
+                "samples": campaign.count * 2 * campaign.patches.per_pattern,
+                "rejected": 3,
+            }
+            for campaign in campaigns
+        ]
+        samples = sum(entry["samples"] for entry in entries)
+        manifest = {
+            "shape": [campaigns[0].patches.size] * (2 if campaigns[0].family == "polygon2d" else 3),
+            "samples": samples,
+            "bytes": 1000 * samples,
+            "campaigns": entries,
+            "splits": {
+                "train": {"particles": 3, "samples": samples - 9},
+                "test": {"particles": 1, "samples": 9},
+            },
+        }
+        Path(paths.manifest(release.name)).parent.mkdir(parents=True, exist_ok=True)
+        Path(paths.manifest(release.name)).write_text(json.dumps(manifest))
+
+
+def write_figures(config: Config, paths: Paths) -> None:
+    for name in figure_names(config):
+        Path(paths.figure(name)).parent.mkdir(parents=True, exist_ok=True)
+        Path(paths.figure(name)).write_bytes(PNG)
+
+
+MESH = {
+    "label": "cube",
+    "level": 0.3,
+    "vertices": [[0, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0]],
+    "faces": [[0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3]],
+    "phase": [0.1, -0.2, 0.0, 0.3],
+}
+
+
 @pytest.fixture
 def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A results folder that holds small, valid inputs of the report."""
@@ -55,9 +103,6 @@ def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     config = load_config("config/demo.yaml")
     paths, release = Paths(config.results), config.training.release
     files = {
-        paths.manifest(release): {
-            "splits": {"train": {"particles": 3, "samples": 30}, "test": {"particles": 1, "samples": 9}}
-        },
         paths.model_card(release): {
             "parameters": 12345,
             "seconds": 60.5,
@@ -80,20 +125,14 @@ def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "strata": [{"mean_counts": 0.5, "voxels": 40, "pcc": {"network": 0.1, "linear": None}}],
             "seconds": 4.2,
         },
-        paths.isosurface: {
-            "label": "cube",
-            "level": 0.3,
-            "vertices": [[0, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0]],
-            "faces": [[0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3]],
-            "phase": [0.1, -0.2, 0.0, 0.3],
-        },
+        paths.isosurface: MESH,
     }
     for name, value in files.items():
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(json.dumps(value))
     write_evaluation(Path(paths.evaluation(release)))
-    for name in figure_names(config):
-        Path(paths.figure(name)).write_bytes(PNG)
+    write_manifests(config, paths)
+    write_figures(config, paths)
     table = Path(paths.benchmark("relax_batch", "demo-free", "00000"))
     table.parent.mkdir(parents=True)
     table.write_text("s\th:m:s\tmax_rss\tcpu_time\n2.5\t0:00:02\t120.5\t2.0\n")
@@ -103,8 +142,8 @@ def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_report() -> tuple[str, Path]:
-    assert main(["report", "config/demo.yaml", "--output", "report.html", "--summary", "summary.json"]) == 0
+def write_report(config: str = "config/demo.yaml") -> tuple[str, Path]:
+    assert main(["report", config, "--output", "report.html", "--summary", "summary.json"]) == 0
     return Path("report.html").read_text(), Path("summary.json")
 
 
@@ -141,7 +180,15 @@ def test_page_and_summary_hold_the_same_numbers(run_folder: Path) -> None:
     assert records["scan.simulated.pcc.network.6px.stratum1"].value == 0.1
     assert records["inpaint.pcc.linear.6px.stratum2"].n == 50
     assert "oversampling 2.2 to 5" in (records["inpaint.pcc.network.6px"].source or "")
-    assert records["dataset.samples"].value == 39
+    config = load_config("config/demo.yaml")
+    assert config.training is not None
+    release = config.release(config.training.release)
+    wanted = sum(2 * c.count * c.patches.per_pattern for c in map(config.campaign, release.campaigns))
+    assert records["dataset.samples"].value == wanted
+    assert records["dataset.samples.train"].value == wanted - 9
+    assert records[f"dataset.bytes_per_sample.{release.name}"].value == 1000
+    rejected = records[f"dataset.rejected.{release.campaigns[0]}"]
+    assert (rejected.value, rejected.n) == (3, 2 * config.campaign(release.campaigns[0]).count + 3)
     assert records["cost.relax_batch.peak_memory"].value == 120.5
     assert "cost.check_network.peak_memory" not in records
 
@@ -158,6 +205,83 @@ def test_missing_input_is_one_sentence_and_writes_nothing(run_folder: Path, caps
     assert "scores.json does not exist" in capsys.readouterr().err
     assert not Path("report.html").exists()
     assert not Path("summary.json").exists()
+
+
+def test_every_figure_of_a_run_has_a_section(run_folder: Path, tmp_path: Path) -> None:
+    scores = {"simulated": False}
+    engines = {"patterns": 1, "max_error": 1e-6, "seconds_reference": 1, "seconds_other": 2, "threads_other": 1}
+    demo, plain = load_config("config/demo.yaml"), load_config(dataset_only(tmp_path))
+    for config in (demo, plain, full_run(demo, plain)):
+        names = figure_names(config)
+        found = sections(names, Findings(config, scores, engines))
+        assert [section.figure for section in found] == names
+        assert all(section.title and section.caption for section in found)
+    with pytest.raises(KeyError, match="portrait"):
+        sections(["portrait"], Findings(demo, scores, engines))
+
+
+def full_run(demo: Config, plain: Config) -> Config:
+    """A run with every campaign and every figure."""
+    comparison = {"when": "always", "campaign": demo.campaigns[0].name}
+    campaigns = [campaign.model_dump() for campaign in (*demo.campaigns, *plain.campaigns)]
+    changed = {**demo.model_dump(), "campaigns": campaigns, "comparison": comparison}
+    config = Config.model_validate(changed)
+    assert {"engines", "steps", "patches", "scan", "gap-width"} <= set(figure_names(config))
+    return config
+
+
+def dataset_only(folder: Path) -> str:
+    """Write the configuration of a run without training."""
+    campaigns = {
+        "flat": "family: polygon2d\ncount: 4\nbatch_size: 4\ntask: phase\nsampling: {grid: 64}\n"
+        "patches: {size: 64, per_pattern: 1}\n",
+        "cubes": "family: autophasenn\ncount: 4\nbatch_size: 2\ntask: phase\npatches: {size: 64, per_pattern: 1}\n",
+    }
+    for name, text in campaigns.items():
+        (folder / "config" / "campaigns" / f"{name}.yaml").write_text(text)
+    path = folder / "config" / "plain.yaml"
+    path.write_text(
+        "results: results/plain\ncampaigns: [flat, cubes]\n"
+        "releases: [{name: two, campaigns: [flat]}, {name: three, campaigns: [cubes]}]\n"
+    )
+    return str(path.relative_to(folder))
+
+
+def test_run_that_makes_datasets_only_has_a_report(run_folder: Path) -> None:
+    name = dataset_only(run_folder)
+    config = load_config(name)
+    paths = Paths(config.results)
+    write_manifests(config, paths)
+    write_figures(config, paths)
+    html, summary = write_report(name)
+    records = {record.name: record for record in read_records(summary)}
+    assert records["dataset.bytes_per_sample.two"].value == records["dataset.bytes_per_sample.three"].value == 1000
+    assert (records["dataset.rejected.cubes"].value, records["dataset.rejected.cubes"].n) == (3, 8 + 3)
+    assert records["dataset.samples"].value == 16
+    assert not any(name.startswith(("inpaint.", "scan.", "scatter.")) for name in records)
+    assert 'id="gallery-flat"' in html and "64 × 64 × 64" in html
+    assert not any(part in html for part in ('id="training"', 'id="surface"', 'id="scan"', "plotly"))
+
+
+def test_rows_of_a_real_manifest(run_folder: Path) -> None:
+    config = load_config(dataset_only(run_folder))
+    options = {"family": "polygon2d", "task": "phase", "ndim": 2, "size": 64, "grid": 64}
+    sidecars = [
+        write_shard(run_folder / f"{batch}.h5", "flat", batch=batch, **options).with_suffix(".json") for batch in (0, 1)
+    ]
+    manifest = build_manifest(config.releases[0], config.splits, sidecars, run_folder)
+    (row,) = campaign_rows(config, {"two": json.loads(json.dumps(manifest.to_json()))})
+    assert (row.particles, row.patterns, row.samples, row.rejected, row.shape) == (8, 16, 16, 4, "64 × 64")
+    size = sum(path.with_suffix(".h5").stat().st_size for path in sidecars)
+    assert row.bytes_per_sample == size / 16
+
+
+def test_manifest_of_an_older_run_is_one_sentence(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = load_config("config/demo.yaml")
+    assert config.training is not None
+    Path(Paths(config.results).manifest(config.training.release)).write_text('{"splits": {}}')
+    assert main(["report", "config/demo.yaml", "--output", "report.html", "--summary", "summary.json"]) == 2
+    assert "lacks what the report needs ('campaigns')" in capsys.readouterr().err
 
 
 def test_costs_add_up_over_a_rules_jobs(tmp_path: Path) -> None:

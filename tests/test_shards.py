@@ -19,9 +19,11 @@ from releases import (
 )
 
 from braggworks import cli
-from braggworks.datasets.gaps import gap_voxels
+from braggworks.datasets.gaps import gap_pixels
 from braggworks.datasets.patches import extract, stitch
-from braggworks.datasets.shards import COLUMNS, ShardFiles, read_columns
+from braggworks.datasets.samples import ATOM_COLUMNS, COLUMNS, decode_phase
+from braggworks.datasets.shards import ShardFiles, read_columns
+from braggworks.diffraction.labels import rsp
 from braggworks.errors import FileError
 from braggworks.files import sha256_of
 
@@ -51,23 +53,39 @@ def test_shard_holds_what_its_sidecar_says(tmp_path, patterns):
         "kind": "shard",
         "file": "shard.h5",
         "sha256": sha256_of(out),
+        "task": "inpaint",
+        "shape": [16, 16, 16],
         "samples": SAMPLES,
         "particles": [0, 1, 2, 3],
         "campaign": "one",
+        "family": "atomistic",
         "batch": 0,
         "recipe": json.loads(attributes["recipe"]),
         "counts_sum": int(data["counts"].sum()),
         "bytes": out.stat().st_size,
+        "rejected": 2,
+        "provenance": sidecar["provenance"],
     }
+    assert [entry["stage"] for entry in sidecar["provenance"]] == ["scatter", "shard"]
+    assert sidecar["provenance"][1]["recipe"] == sidecar["recipe"]
+    assert set(sidecar["provenance"][1]["tools"]) == {"numpy", "h5py", "hdf5plugin"}
     assert sidecar["recipe"]["patches"]["size"] == 16
     assert attributes["kind"] == b"shard"
     assert (attributes["campaign"], attributes["batch"], attributes["particles"]) == (b"one", 0, 4)
-    assert {name: data[name].dtype for name in COLUMNS} == {name: np.dtype(kind) for name, kind in COLUMNS.items()}
+    kinds = {**COLUMNS, **ATOM_COLUMNS, "counts": "u4", "mask": "u1"}
+    assert {name: values.dtype for name, values in data.items()} == {n: np.dtype(kind) for n, kind in kinds.items()}
     assert np.array_equal(data["particle"], np.repeat(np.arange(4), 6))
     assert np.array_equal(data["pattern"], np.tile(np.repeat([0, 1], 3), 4))
-    assert np.array_equal(data["oversampling"][:6], np.repeat(np.float32([2.5, 4]), 3))
+    ratios = np.linspace(2.5, 4, 6, dtype="f4").reshape(2, 3)
+    assert np.array_equal(data["oversampling"][:6], np.repeat(ratios, 3, axis=0))
+    for name, scale in (("phase_range", 1), ("gradient", 2), ("strain", 3)):
+        assert np.array_equal(data[name], np.tile(np.repeat(np.float32([0.1 * scale, 0.2 * scale]), 3), 4))
+    assert np.array_equal(data["atoms"], np.repeat(1000 + np.arange(4), 6))
     assert ((data["total_counts"] >= 1e6) & (data["total_counts"] <= 1e8)).all()
-    assert np.array_equal(data["mask"].sum(axis=(1, 2, 3)), gap_voxels(16, data["gap_width"], data["cross"]))
+    assert np.array_equal(data["mask"].sum(axis=(1, 2, 3)), data["masked"])
+    gaps = zip(data["gap_shape"], data["gap_width"], data["gap_start"], data["masked"], strict=True)
+    assert all({masked} == {16 * a for a in gap_pixels(kind, 16, w, start)} for kind, w, start, masked in gaps)
+    assert np.bincount(data["gap_shape"]).tolist() == [SAMPLES * 5 // 6, 0, SAMPLES // 6]
     assert np.array_equal(np.unique(data["gap_width"], return_counts=True), [[3, 6], [SAMPLES // 2] * 2])
     with h5py.File(out, "r") as file:
         for name, kind in (("counts", "u4"), ("mask", "u1")):
@@ -98,7 +116,7 @@ def test_patches_lie_where_their_corners_say(tmp_path):
 
 def test_whole_pattern_has_the_drawn_number_of_photons(tmp_path, patterns):
     out = tmp_path / "shard.h5"
-    shard("--recipe", shard_recipe(size=24), "--input", patterns, "--output", out)
+    shard("--recipe", shard_recipe(size=24, per_pattern=1), "--input", patterns, "--output", out)
     data, _ = read(out)
     pull = (data["counts"].sum(axis=(1, 2, 3)) - data["total_counts"]) / np.sqrt(data["total_counts"])
     assert np.abs(pull).max() < 5
@@ -127,10 +145,66 @@ def test_a_particles_samples_do_not_depend_on_its_batch(tmp_path, patterns):
         assert np.array_equal(together[name][together["particle"] == 2], values), name
 
 
+def test_order_of_the_batches_changes_no_byte(tmp_path):
+    program = """
+import sys
+from pathlib import Path
+from braggworks.datasets.patterns import write_shard
+from braggworks.recipes import ShardRecipe, parse_recipe
+recipe = parse_recipe(ShardRecipe, sys.argv[1])
+for batch in sys.argv[3:]:
+    write_shard(f"{sys.argv[2]}/patterns-{batch}.h5", f"{sys.argv[2]}/{'-'.join(sys.argv[3:])}/{batch}.h5", recipe)
+"""
+    gaps = {"shapes": {"vertical": 2, "cross": 1, "tee": 1, "layout": 1}, "widths_px": [2, 3, 5], "layouts": ["merlin"]}
+    recipe = shard_recipe(gaps=gaps, detector={"dead_fraction": 0.01})
+    for batch in range(3):
+        write_patterns(tmp_path / f"patterns-{batch}.h5", batch=batch)
+    for order in (["0", "1", "2"], ["2", "0", "1"]):
+        subprocess.run([sys.executable, "-c", program, recipe, tmp_path, *order], check=True)
+    for batch in range(3):
+        assert (tmp_path / "0-1-2" / f"{batch}.h5").read_bytes() == (tmp_path / "2-0-1" / f"{batch}.h5").read_bytes()
+
+
+def test_phase_shards_hold_the_phase_of_the_patterns(tmp_path, patterns):
+    out = tmp_path / "shard.h5"
+    assert shard("--recipe", shard_recipe(task="phase"), "--input", patterns, "--output", out) == 0
+    data, _ = read(out)
+    assert "mask" not in data
+    assert (data["phase"].dtype, data["phase"].shape) == (np.int16, (SAMPLES, 16, 16, 16))
+    assert (data["gap_shape"] == 255).all()
+    assert not data["masked"].any()
+    assert (data["gap_start"] == -1).all()
+    row = 7
+    z, y, x = data["corner"][row]
+    label = rsp(amplitudes(int(data["particle"][row]))[data["pattern"][row]])[z : z + 16, y : y + 16, x : x + 16]
+    assert np.abs(np.angle(np.exp(1j * (decode_phase(data["phase"][row]) - label)))).max() < 1e-6 + np.pi / 65536
+
+
+@pytest.mark.parametrize("task", ["inpaint", "phase"])
+def test_bad_pixels_are_masked(tmp_path, patterns, task):
+    bad, clean = tmp_path / "bad.h5", tmp_path / "clean.h5"
+    detector = {"dead_fraction": 0.04, "hot_fraction": 0.02}
+    shard("--recipe", shard_recipe(task=task, detector=detector), "--input", patterns, "--output", bad)
+    shard("--recipe", shard_recipe(task=task), "--input", patterns, "--output", clean)
+    spoilt, whole = read(bad)[0], read(clean)[0]
+    mask = spoilt["mask"].astype(bool)
+    assert np.array_equal(mask.sum(axis=(1, 2, 3)), spoilt["masked"])
+    assert (mask == mask[:, :1]).all()
+    assert np.array_equal(spoilt["corner"], whole["corner"])
+    if task == "inpaint":
+        assert np.array_equal(spoilt["counts"], whole["counts"])
+        assert (mask | ~whole["mask"].astype(bool)).all()
+        assert 0.02 < (mask & ~whole["mask"].astype(bool)).mean() < 0.07
+    else:
+        assert np.array_equal(spoilt["counts"][~mask], whole["counts"][~mask])
+        assert not np.array_equal(spoilt["counts"][mask], whole["counts"][mask])
+        assert 0.03 < mask.mean() < 0.09
+
+
 def test_noise_and_patches_have_their_own_random_numbers(tmp_path, patterns):
     recipes = {
         "first": shard_recipe(),
-        "patches": shard_recipe(outward_bias=4, per_pattern=3, gap_widths_px=[3, 5]),
+        "patches": shard_recipe(outward_bias=4, per_pattern=3, gaps={"widths_px": [3, 5]}),
         "noise": shard_recipe(detector={"total_counts": [1e3, 1e4]}),
     }
     data = {}
@@ -158,7 +232,7 @@ NAN[1, 3, 3, 3] = np.nan
         (shard_recipe(), {"p1": NAN}, "particle 1, pattern 1: an intensity must be finite"),
         (shard_recipe(), {"p1": 0 * amplitudes(1)}, "particle 1, pattern 0: an intensity must be finite"),
         (shard_recipe(size=32), {}, "A patch of 32 px does not fit in an array of 24 x 24 x 24"),
-        (shard_recipe(gap_widths_px=[3, 13]), {}, "gap_widths_px holds 13, which leaves no measured border"),
+        (shard_recipe(gaps={"widths_px": [3, 13]}), {}, "A gap of 13 px does not fit in a patch of 16 px"),
         (shard_recipe(detector={"total_counts": [1e12, 1e12]}), {}, "use a smaller detector.total_counts"),
         ("{", {}, "--recipe"),
     ],
@@ -263,9 +337,9 @@ def test_flipped_byte_in_a_chunk_is_an_error(tmp_path, patterns, name):
     shard("--recipe", shard_recipe(), "--input", patterns, "--output", out)
     flip(out, chunk_offset(out, name, 7))
     files = ShardFiles([out])
-    files.read(0, slice(0, 7))
+    files.read(0, slice(0, 7), ["counts", "mask"])
     with pytest.raises(FileError, match=r"shard.h5 is damaged \(.*\): delete it and run `braggworks run` again"):
-        files.read(0, slice(7, 8))
+        files.read(0, slice(7, 8), ["counts", "mask"])
 
 
 def test_no_flipped_byte_gives_other_data(tmp_path, patterns):
@@ -279,12 +353,12 @@ def test_no_flipped_byte_gives_other_data(tmp_path, patterns):
         flip(out, offset)
         try:
             columns = read_columns(out, "one")
-            counts, mask = ShardFiles([out]).read(0, slice(None))
+            counts, mask = ShardFiles([out]).read(0, slice(None), ["counts", "mask"])
         except FileError:
             errors += 1
         else:
             assert np.array_equal(counts, truth["counts"])
             assert np.array_equal(mask, truth["mask"])
-            assert all(np.array_equal(columns[key], truth[key]) for key in COLUMNS)
+            assert all(np.array_equal(values, truth[key]) for key, values in columns.items())
         out.write_bytes(whole)
     assert errors > 80

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from braggworks import cli
 from braggworks.config import NetworkConfig, TrainingConfig
-from braggworks.datasets.reader import PatchDataset
+from braggworks.datasets.reader import SampleDataset
 from braggworks.errors import FileError, ScanError
 from braggworks.files import read_json, sha256_of, write_json
 from braggworks.inpainting.interpolation import interpolate_batch
@@ -148,7 +148,7 @@ def test_turned_sample_is_the_sample_of_the_turned_patch(turn, cross):
 
 
 def test_samples_from_disk_are_those_from_memory(manifest):
-    patches = PatchDataset(manifest, "train")
+    patches = SampleDataset(manifest, "train")
     memory, disk = (Samples(patches, prior=True, seed=1, memory_limit=limit) for limit in (1 << 30, 0))
     order = np.arange(len(patches))[::-1]
     count = 0
@@ -160,7 +160,7 @@ def test_samples_from_disk_are_those_from_memory(manifest):
 
 
 def test_augmentation_depends_on_seed_epoch_and_sample_alone(manifest):
-    patches = PatchDataset(manifest, "train")
+    patches = SampleDataset(manifest, "train")
     plain, one, two = (Samples(patches, prior=False, seed=seed) for seed in (None, 1, 2))
     assert torch.equal(plain[0, 5].truth, plain[9, 5].truth)
     assert torch.equal(one[4, 5].truth, one[4, 5].truth)
@@ -274,7 +274,7 @@ def test_run_writes_weights_history_and_card(unbroken, manifest):
     rows = (unbroken / "history.csv").read_text().splitlines()
     assert rows[0] == "epoch,step,train_loss,validation_loss,learning_rate"
     assert [int(row.split(",")[0]) for row in rows[1:]] == [1, 2, 3, 4]
-    samples = len(PatchDataset(manifest, "train"))
+    samples = len(SampleDataset(manifest, "train"))
     card = read_json(unbroken / "card.json")
     steps = -(-samples // 4) * 4
     assert int(rows[-1].split(",")[1]) == steps
@@ -458,8 +458,14 @@ def test_missing_split_or_odd_patches_end_in_a_sentence(tmp_path, manifest, caps
     alone = manifest.with_name("alone.json")
     write_json(alone, {**values, "fractions": {"validation": 0.0, "test": 0.0}})
     odd = manifest.with_name("odd.json")
-    write_json(odd, {**values, "patch_size": 24})
-    for path, sentence in ((alone, "has no validation samples"), (odd, "multiple of 16")):
+    write_json(odd, {**values, "shape": [24, 24, 24]})
+    other = manifest.with_name("other.json")
+    write_json(other, {**values, "task": "phase"})
+    for path, sentence in (
+        (alone, "has no validation samples"),
+        (odd, "multiple of 16"),
+        (other, "holds samples of 3 dimensions for the task phase"),
+    ):
         assert cli.main(arguments(tmp_path, path, recipe())) == 2
         assert sentence in capsys.readouterr().err
     assert files_below(tmp_path) == set()

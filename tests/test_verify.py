@@ -7,10 +7,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from releases import make_release, make_shard
+from releases import make_release, make_shard, manifest_recipe, shard_recipe
 
 from braggworks import cli
+from braggworks.datasets.shards import Pattern, create_shard
 from braggworks.files import sha256_of, write_json
+from braggworks.recipes import ShardRecipe, parse_recipe
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,15 @@ def set_row(name, row, value):
 
 def shift_mask(file):
     file["mask"][4] = np.roll(file["mask"][4], 1, axis=2)
+
+
+def tilt_mask(file):
+    mask = file["mask"][3]
+    mask[0] = np.roll(mask[0], 1, axis=1)
+    file["mask"][3] = mask
+
+
+def empty_mask(file):
     file["mask"][5] = 0
 
 
@@ -143,8 +154,12 @@ DAMAGE = {
     ),
     "other counts": (lambda r: tamper(r, set_row("counts", 3, 0)), "one/shards/0.h5 holds "),
     "mask value": (lambda r: tamper(r, set_row("mask", 9, 2)), "a mask holds 2, and only 0 and 1 are allowed"),
-    "mask area": (lambda r: tamper(r, shift_mask), "the gap of sample 5 covers 0 voxels instead of"),
-    "gap width": (lambda r: tamper(r, set_row("gap_width", 2, 5)), "the gap of sample 2 covers"),
+    "mask place": (lambda r: tamper(r, shift_mask), "the mask of sample 4, of "),
+    "mask area": (lambda r: tamper(r, empty_mask), "the mask of sample 5 covers 0 voxels instead of"),
+    "mask count": (lambda r: tamper(r, set_row("masked", 7, 5)), "the mask of sample 7 covers"),
+    "mask by angle": (lambda r: tamper(r, tilt_mask), "the mask of sample 3 changes along the rocking axis"),
+    "gap width": (lambda r: tamper(r, set_row("gap_width", 2, 5)), "px where its columns say"),
+    "gap shape": (lambda r: tamper(r, set_row("gap_shape", 2, 77)), "is not the gap 'number 77' of"),
     "not finite": (lambda r: tamper(r, set_row("total_counts", 2, np.nan)), "total_counts does not hold 24 finite"),
     "lost row": (lambda r: tamper(r, drop_row("oversampling")), "oversampling does not hold 24 finite values"),
     "lost sample": (lambda r: tamper(r, drop_row("counts")), "counts has shape (23, 16, 16, 16) and type uint32"),
@@ -189,6 +204,94 @@ def test_damage_is_named_in_one_sentence(results, capsys, name):
     assert sentence in error
     assert error.endswith((".", "again."))
     assert not output.out
+
+
+# --- other tasks, gaps and dimensions ---
+
+
+def broken(folder, capsys, change):
+    """Return what `verify` says of a release before and after a change to its first shard."""
+    assert cli.main(["verify", str(folder)]) == 0
+    tamper(folder, change)
+    capsys.readouterr()
+    assert cli.main(["verify", str(folder)]) == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def move_phase(file):
+    file["phase"][0] = file["phase"][0] + 1
+
+
+def test_phases_are_zero_at_the_peak(tmp_path, capsys):
+    make_release(tmp_path, batches=1, task="phase", size=24, per_pattern=1)
+    sentence = "the phase of sample 0 is 0.000 rad at the peak instead of 0"
+    assert sentence in broken(tmp_path, capsys, move_phase)
+
+
+def other_type(file):
+    values = file["phase"][()].astype("f4")
+    del file["phase"]
+    file["phase"] = values
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (other_type, "phase has shape (24, 16, 16, 16) and type float32"),
+        (set_row("masked", 3, 1), "has no masks, but its samples have masked voxels"),
+        (set_row("strain", 3, np.inf), "strain does not hold 24 finite values"),
+    ],
+)
+def test_damaged_phase_shards(tmp_path, capsys, change, sentence):
+    make_release(tmp_path, batches=1, task="phase")
+    assert sentence in broken(tmp_path, capsys, change)
+
+
+def add_pixel(file):
+    mask = file["mask"][1]
+    mask[:, 0, 0] = 1
+    file["mask"][1] = mask
+    file["masked"][1] += 16
+
+
+@pytest.mark.parametrize("shape", ["horizontal", "cross", "tee", "layout"])
+def test_every_shape_of_gap_is_checked(tmp_path, capsys, shape):
+    make_release(tmp_path, batches=1, gaps={"shapes": {shape: 1}, "layouts": ["merlin"], "position": "anywhere"})
+    assert f"is not the gap '{shape}' of" in broken(tmp_path, capsys, add_pixel)
+
+
+def lose_gap(file):
+    mask = file["mask"][1]
+    file["mask"][1] = np.roll(mask, 1, axis=2)
+
+
+def test_bad_pixels_may_lie_anywhere_but_the_gap_must_be_there(tmp_path, capsys):
+    make_release(tmp_path, batches=1, detector={"dead_fraction": 0.01}, gaps={"shapes": {"vertical": 1}})
+    assert "is not the gap 'vertical'" in broken(tmp_path, capsys, lose_gap)
+
+
+def flat_shard(folder):
+    """Write a release of one two-dimensional shard, by hand."""
+    text = shard_recipe("one", size=24, per_pattern=1).replace('"atomistic"', '"polygon2d"')
+    path, values = folder / "campaigns" / "one" / "shards" / "0.h5", {"total_counts": 1e4, "phase_range": 1.0}
+    values |= {"gradient": 0.1, "oversampling": [2.5, 3.0]}
+    counts = np.random.default_rng(0).poisson(9.0, (24, 24)).astype(np.uint32)
+    given = parse_recipe(ShardRecipe, text)
+    with create_shard(path, given, batch=0, particles=range(8), patterns=1, ndim=2) as writer:
+        for index in range(8):
+            writer.add(index, [Pattern(counts, values=values)])
+    write_json(path.with_suffix(".json"), writer.sidecar(0, []).to_json())
+    options = ["--sidecars", str(path.with_suffix(".json")), "--output", str(manifest(folder))]
+    assert cli.main(["manifest", "--recipe", manifest_recipe(["one"], test=0, validation=0), *options]) == 0
+
+
+def turn_mask(file):
+    file["mask"][2] = file["mask"][2].T
+
+
+def test_two_dimensions(tmp_path, capsys):
+    flat_shard(tmp_path)
+    assert "is not the gap" in broken(tmp_path, capsys, turn_mask)
 
 
 def test_missing_path(tmp_path, capsys):

@@ -14,10 +14,13 @@ from braggworks.errors import UserError
 # Each verb with its environment and what it does; its module in braggworks.commands is imported when it is asked for.
 VERBS = {
     "run": ("workflow", "run a configuration's whole workflow"),
+    "cost": ("workflow", "predict a run's core-hours, disk and memory from a pilot"),
     "crystals": ("particles", "cut one batch of crystals"),
     "relax": ("relax", "relax one batch of crystals with LAMMPS"),
     "scatter": ("scatter", "compute the diffraction of one batch"),
     "shard": ("scatter", "cut one batch's training samples"),
+    "simulate": ("learn", "simulate one batch of bodies without atoms, straight to training samples"),
+    "shard-scan": ("learn", "cut training samples out of measured scans"),
     "manifest": ("scatter", "define a release's dataset from its shards"),
     "verify": ("scatter", "check a release's dataset"),
     "train": ("learn", "train the inpainting network"),
@@ -28,6 +31,7 @@ VERBS = {
     "scan": ("learn", "say what a scan holds, correct it and crop it"),
     "inpaint": ("learn", "fill the gaps of a scan"),
     "figure": ("figures", "draw one figure"),
+    "gallery": ("figures", "show samples of every campaign in a results folder"),
     "report": ("figures", "write the report and its records"),
     "schema": ("workflow", "print the JSON schema of a configuration"),
 }
@@ -61,7 +65,7 @@ def _usage(prog: str) -> str:
 
 
 # Options that name files to write; every other option or argument that names a file is read.
-_WRITTEN = ("output", "scores", "sidecar", "examples", "history", "card", "summary")
+_WRITTEN = ("output", "steps", "scores", "sidecar", "examples", "history", "card", "summary")
 
 
 def _refuse_overwriting(parsed: argparse.Namespace) -> None:

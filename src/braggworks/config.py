@@ -3,174 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from braggworks.campaigns import FAMILIES, MAX_GAP_PX, MAX_GRID, AnyCampaign, Campaign, Fraction, Model, Name
 from braggworks.errors import ConfigError
 
-Shape = Literal["wulff", "winterbottom", "cube", "octahedron", "random"]
-Material = Literal["Au", "Pt", "Pd", "Ni", "Ag", "Cu"]
-Engine = Literal["nufft", "pynx"]
 Interpolation = Literal["nearest", "linear", "cubic"]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-# Bounds that keep one mistyped digit from filling a disk.
-MAX_GRID = 512
-MAX_GAP_PX = 64
-
-
-class Model(BaseModel):
-    """Base of all configuration models: unknown keys refused, values frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def _ordered(low: float, high: float, what: str) -> None:
-    if low > high:
-        raise ValueError(f"{what} is a range [low, high]; got low {low:g} above high {high:g}, so swap the two")
-
-
-class CrystalConfig(Model):
-    """Which crystals are cut from the lattice."""
-
-    material: Material = Field("Au", description="Element of the face-centred cubic crystal.")
-    shapes: list[Shape] = Field(["wulff"], min_length=1, description="Shapes, taken in turn by particle index.")
-    atoms: tuple[int, int] = Field((2_000, 20_000), description="Smallest and largest number of atoms, log-uniform.")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        _ordered(*self.atoms, "atoms")
-        if not 100 <= self.atoms[0] <= self.atoms[1] <= 5_000_000:
-            raise ValueError("atoms must lie between 100 and 5000000")
-        return self
-
-
-class RelaxationConfig(Model):
-    """How the particle's energy is minimised."""
-
-    strain: Literal["free", "clamped"] = Field(
-        "free", description="free: nothing held; clamped: the layer at the interface (or lowest facet) is held."
-    )
-    potential: str | None = Field(
-        None,
-        pattern=r"^[A-Za-z0-9_.+-]+$",
-        description="EAM file in the LAMMPS distribution's potentials folder; null is <material>_u3.eam.",
-    )
-    clamped_thickness: float = Field(5.0, gt=0, le=1e4, description="Thickness of the held layer, in angstrom.")
-    force_tolerance: float = Field(1e-3, gt=0, le=10, description="Stop at this force norm, in eV/angstrom.")
-    max_steps: int = Field(3_000, ge=1, le=1_000_000, description="Most minimiser steps.")
-    max_evaluations: int = Field(30_000, ge=1, le=10_000_000, description="Most force evaluations.")
-
-
-class DiffractionConfig(Model):
-    """How the diffraction around one reflection is sampled."""
-
-    engine: Engine = Field("nufft", description="Scattering engine.")
-    reflection: tuple[int, int, int] = Field((1, 1, 1), description="Miller indices hkl.")
-    grid: int = Field(64, ge=16, le=MAX_GRID, multiple_of=2, description="Voxels per axis of the pattern.")
-    oversampling: tuple[float, float] = Field(
-        (2.2, 5.0),
-        description="Oversampling ratio along the largest extent, uniform in this range; the lower bound rises where "
-        "another reflection would reach into the grid.",
-    )
-    rotation: Literal["random", "none"] = Field("random", description="Orientation of the grid against the crystal.")
-    patterns_per_particle: int = Field(4, ge=1, le=10_000, description="Patterns computed from each particle.")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        _ordered(*self.oversampling, "oversampling")
-        if self.oversampling[0] < 2:
-            raise ValueError(
-                f"oversampling starts at {self.oversampling[0]:g}, and below 2 the pattern loses the object "
-                "(Nyquist): use 2 or more"
-            )
-        if self.oversampling[1] > 20:
-            raise ValueError(f"oversampling ends at {self.oversampling[1]:g}: use 20 or less")
-        if len({index % 2 for index in self.reflection}) != 1:
-            raise ValueError(
-                f"reflection {list(self.reflection)} is forbidden in a face-centred cubic lattice: "
-                "use three even or three odd indices, such as [1, 1, 1]"
-            )
-        if self.reflection == (0, 0, 0) or max(map(abs, self.reflection)) > 20:
-            raise ValueError(f"reflection {list(self.reflection)} is out of range: use non-zero indices up to 20")
-        return self
-
-
-class DetectorConfig(Model):
-    """What the detector adds."""
-
-    total_counts: tuple[float, float] = Field(
-        (1e6, 1e8), description="Photons in the whole pattern, log-uniform in this range; Poisson noise follows."
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        _ordered(*self.total_counts, "total_counts")
-        if not 1 <= self.total_counts[0] <= self.total_counts[1] <= 1e12:
-            raise ValueError("total_counts must lie between 1 and 1e12")
-        return self
-
-
-class PatchConfig(Model):
-    """How training samples are cut from patterns."""
-
-    size: int = Field(32, ge=8, le=128, multiple_of=2, description="Voxels per axis of a patch.")
-    per_pattern: int = Field(8, ge=1, le=10_000, description="Patches cut from each pattern.")
-    outward_bias: float = Field(
-        1.0, ge=0, le=8, description="Density of patch centres grows as (distance from the peak)^bias; 0 is uniform."
-    )
-    minimum_counts: int = Field(100, ge=0, description="Patches with fewer counts are drawn again.")
-    gap_widths_px: list[int] = Field([3, 6, 9, 12], min_length=1, description="Gap widths, in pixels, in equal parts.")
-    cross_fraction: Fraction = Field(1 / 6, description="Share of patches with a cross gap instead of a vertical one.")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for width in self.gap_widths_px:
-            if not 1 <= width <= self.size - 4:
-                raise ValueError(
-                    f"gap_widths_px holds {width}, which leaves no measured border in a patch of {self.size} px: "
-                    f"use 1 to {self.size - 4}, or a larger patch size"
-                )
-        return self
-
-
-class Campaign(Model):
-    """An immutable recipe that generates particles and their diffraction."""
-
-    name: Name = Field(description="The campaign's name; taken from the file name.")
-    family: Literal["atomistic"] = Field("atomistic", description="Kind of simulation.")
-    seed: int = Field(0, ge=0, lt=2**63, description="Part of every particle's identity.")
-    count: int = Field(ge=1, le=10_000_000, description="Number of particles.")
-    batch_size: int = Field(ge=1, le=100_000, description="Particles per job and file.")
-    crystal: CrystalConfig = Field(default_factory=CrystalConfig)
-    relaxation: RelaxationConfig = Field(default_factory=RelaxationConfig)
-    diffraction: DiffractionConfig = Field(default_factory=DiffractionConfig)
-    detector: DetectorConfig = Field(default_factory=DetectorConfig)
-    patches: PatchConfig = Field(default_factory=PatchConfig)
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.count % self.batch_size:
-            near = -(-self.count // self.batch_size) * self.batch_size
-            raise ValueError(
-                f"count {self.count} is no multiple of batch_size {self.batch_size}, so that a later, larger count "
-                f"would change the last batch: use count {near}"
-            )
-        if self.patches.size > self.diffraction.grid:
-            raise ValueError(
-                f"patches.size {self.patches.size} exceeds diffraction.grid {self.diffraction.grid}: "
-                "use a smaller patch or a larger grid"
-            )
-        return self
-
-    @property
-    def batches(self) -> int:
-        """Number of batches."""
-        return self.count // self.batch_size
 
 
 class Release(Model):
@@ -178,7 +21,15 @@ class Release(Model):
 
     name: Name = Field(description="Name of the dataset.")
     campaigns: list[Name] = Field(min_length=1, description="Campaigns whose shards make the dataset.")
+    held_out: list[Name] = Field([], description="Those of the campaigns whose particles are all in the test split.")
     warm_start: Name | None = Field(None, description="Release whose weights training starts from.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in self.held_out:
+            if name not in self.campaigns:
+                raise ValueError(f"held_out names {name!r}, which is not among the campaigns: add it there")
+        return self
 
 
 class SplitConfig(Model):
@@ -290,24 +141,50 @@ class Config(Model):
     """A whole run."""
 
     results: str = Field(pattern=r"^[A-Za-z0-9_./-]+$", description="Folder that receives everything.")
-    campaigns: list[Campaign] = Field(min_length=1, description="Names of files in the folder campaigns/.")
+    campaigns: list[AnyCampaign] = Field(min_length=1, description="Names of files in the folder campaigns/.")
     releases: list[Release] = Field(min_length=1)
     splits: SplitConfig = Field(default_factory=SplitConfig)
-    training: TrainingConfig
+    keep_patterns: bool = Field(
+        True, description="Keep the patterns, far larger than the shards, when nothing more is made of them."
+    )
+    training: TrainingConfig | None = Field(None, description="Left out, the run makes datasets only.")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
-    comparison: ComparisonConfig
-    scan: ScanConfig
+    comparison: ComparisonConfig | None = Field(None, description="Left out, PyNX is not compared with the NUFFT.")
+    scan: ScanConfig | None = Field(None, description="Left out, no scan is inpainted; needs training.")
     figures: FigureConfig = Field(default_factory=FigureConfig)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        names = [campaign.name for campaign in self.campaigns]
-        releases = [release.name for release in self.releases]
+        self._check_names()
+        tasks = {name: {self.campaign(c).task for c in self.release(name).campaigns} for name in self._release_names}
+        for name, found in tasks.items():
+            if len(found) > 1:
+                raise ValueError(f"release {name!r} mixes campaigns of the tasks inpaint and phase: make two releases")
+        if self.training and tasks[self.training.release] != {"inpaint"}:
+            raise ValueError(f"training.release {self.training.release!r} must hold campaigns of the task inpaint")
+        if self.scan and not self.training:
+            raise ValueError("scan needs training, whose network fills the gap: add training, or leave out scan")
+        for what, used in (
+            ("comparison.campaign", self.comparison.campaign if self.comparison else None),
+            ("scan.simulated", self.scan.simulated if self.scan else None),
+        ):
+            if used and self.campaign(used).family != "atomistic":
+                raise ValueError(f"{what} names {used!r}, which is not of the family atomistic: name one that is")
+        if self.comparison and self.comparison.batch >= self.campaign(self.comparison.campaign).batches:
+            raise ValueError(f"comparison.batch {self.comparison.batch} is beyond the campaign's last batch")
+        return self
+
+    @property
+    def _release_names(self) -> list[str]:
+        return [release.name for release in self.releases]
+
+    def _check_names(self) -> None:
+        campaigns, releases = [campaign.name for campaign in self.campaigns], self._release_names
         for what, used, known in (
-            ("releases", [c for release in self.releases for c in release.campaigns], names),
-            ("comparison.campaign", [self.comparison.campaign], names),
-            ("scan.simulated", [self.scan.simulated], names),
-            ("training.release", [self.training.release], releases),
+            ("releases", [c for release in self.releases for c in release.campaigns], campaigns),
+            ("comparison.campaign", [self.comparison.campaign] if self.comparison else [], campaigns),
+            ("scan.simulated", [self.scan.simulated] if self.scan else [], campaigns),
+            ("training.release", [self.training.release] if self.training else [], releases),
             *(
                 (f"warm_start of release {release.name!r}", [release.warm_start], releases[:number])
                 for number, release in enumerate(self.releases)
@@ -319,9 +196,10 @@ class Config(Model):
                     raise ValueError(
                         f"{what} names {name!r}, which is not defined: use one of {', '.join(known) or '(none)'}"
                     )
-        if self.comparison.batch >= self.campaign(self.comparison.campaign).batches:
-            raise ValueError(f"comparison.batch {self.comparison.batch} is beyond the campaign's last batch")
-        return self
+        for what, names in (("campaigns", campaigns), ("releases", releases)):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what} names {twice[0]!r} twice: leave one out, or rename it")
 
     def campaign(self, name: str) -> Campaign:
         """Return the campaign of that name."""
@@ -365,7 +243,11 @@ def load_config(path: str | Path) -> Config:
 def load_campaign(path: str | Path) -> Campaign:
     """Read one campaign file; its name is the campaign's name. Raises `ConfigError` as `load_config` does."""
     path = Path(path)
-    return _build(Campaign, {**_read_yaml(path), "name": path.stem}, path)
+    values = _read_yaml(path)
+    family = values.get("family")
+    if family not in FAMILIES:
+        raise ConfigError(f"{path}: family is {family!r}, but must be one of {', '.join(FAMILIES)}: add that line.")
+    return cast(Campaign, _build(FAMILIES[family], {**values, "name": path.stem}, path))
 
 
 def data_folder() -> Path | None:
@@ -406,7 +288,8 @@ def _build(model: type[ModelT], values: dict[str, Any], path: Path) -> ModelT:
 def mistake_sentence(error: ValidationError, where: str, model: type[BaseModel]) -> str:
     """Return the first mistake that pydantic found, as one sentence with the key, the value and a suggestion."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    # Where one of several models fits, pydantic names the model, which is no key.
+    key = ".".join(str(part) for part in first["loc"] if not re.search(r"Config\b", str(part)))
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         import difflib

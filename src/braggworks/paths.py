@@ -28,6 +28,10 @@ class Paths:
         """JSON that describes a shard."""
         return str(Path(self.batch_file("shards", campaign, batch)).with_suffix(".json"))
 
+    def steps(self, campaign: str = "{campaign}") -> str:
+        """HDF5 of the steps that lead to one pattern of a campaign, for the figure."""
+        return f"{self.results}/campaigns/{campaign}/steps.h5"
+
     # one file per release -----------------------------------------------------------------------------------------
 
     def manifest(self, release: str = "{release}") -> str:

@@ -5,18 +5,30 @@ from __future__ import annotations
 import math
 import re
 
+from braggworks.campaigns import (
+    AtomisticCampaign,
+    AutophasennCampaign,
+    Campaign,
+    Polygon2dCampaign,
+    ScanCampaign,
+    Shape3dCampaign,
+)
 from braggworks.config import Config
 
 JobCounts = dict[str, int]
 
 _ROW = re.compile(r"^(\w+)\s+(\d+)$")
 
-# Core-seconds per unit of work, from the benchmark tables of the demo on a 2-core virtual machine (AMD EPYC).
+# Core-seconds per unit of work, from benchmark tables on a 2-core virtual machine (AMD EPYC).
 SECONDS_PER_JOB = 2.0
 SECONDS_PER_RELAXATION = 2.8e-6  # x atoms^1.5: larger particles need more steps
 SECONDS_PER_NUFFT_VOXEL = 2e-7
 SECONDS_PER_PYNX_VOXEL_ATOM = 1.5e-9
+SECONDS_PER_SIMULATED_VOXEL = 1.5e-7
+SECONDS_PER_SAMPLE = 2e-3
 SECONDS_PER_PATCH_AT_FULL_WIDTH = 0.09
+# Atoms per cubic angstrom in gold, of which a clipped cube keeps about 0.6 of its volume.
+_CUBE_ATOMS = 0.6 * 0.059
 
 
 def parse_job_counts(text: str) -> JobCounts:
@@ -42,26 +54,61 @@ def estimate_minutes(config: Config, counts: JobCounts, cores: int) -> float:
     float
         Minutes; right within a factor of about two on machines like the one it was measured on.
     """
-    release = config.release(config.training.release)
-    campaigns = [config.campaign(name) for name in release.campaigns]
-    batches = sum(campaign.batches for campaign in campaigns)
-    relax = scatter = samples = 0.0
-    for campaign in campaigns:
-        patterns = campaign.count * campaign.diffraction.patterns_per_particle
-        relax += campaign.count * _mean_power(campaign.crystal.atoms, 1.5) * SECONDS_PER_RELAXATION
-        scatter += patterns * campaign.diffraction.grid**3 * SECONDS_PER_NUFFT_VOXEL
-        samples += patterns * campaign.patches.per_pattern
-    compared = config.campaign(config.comparison.campaign)
-    voxels = compared.batch_size * compared.diffraction.patterns_per_particle * compared.diffraction.grid**3
-    training = config.training.epochs * samples * SECONDS_PER_PATCH_AT_FULL_WIDTH * config.training.network.width
-    seconds = {
-        "relax_batch": relax / batches,
-        "scatter_batch": scatter / batches,
-        "scatter_batch_pynx": voxels * _mean_power(compared.crystal.atoms, 1.0) * SECONDS_PER_PYNX_VOXEL_ATOM,
-        "train_network": training,
+    work: dict[str, float] = {}
+    jobs: dict[str, int] = {}
+    for campaign in config.campaigns:
+        for rule, seconds in _batch_seconds(campaign).items():
+            work[rule] = work.get(rule, 0.0) + seconds * campaign.batches
+            jobs[rule] = jobs.get(rule, 0) + campaign.batches
+    each = {rule: seconds / jobs[rule] for rule, seconds in work.items()}
+    if config.comparison:
+        compared = config.campaign(config.comparison.campaign)
+        each["scatter_batch_pynx"] = _batch_seconds(compared)["scatter_batch_pynx"]
+    if config.training:
+        each["train_network"] = _training_seconds(config)
+    total: float = sum(number * (SECONDS_PER_JOB + each.get(rule, 0.0)) for rule, number in counts.items())
+    return total / cores / 60
+
+
+def _batch_seconds(campaign: Campaign) -> dict[str, float]:
+    """Return core-seconds of one batch by rule."""
+    size, cut = campaign.batch_size, campaign.patches.per_pattern
+    match campaign:
+        case ScanCampaign():
+            return {"cut_scan_shard": size * cut * SECONDS_PER_SAMPLE}
+        case Shape3dCampaign() | Polygon2dCampaign():
+            patterns = size * campaign.sampling.patterns_per_particle
+            voxels = campaign.sampling.grid ** (3 if campaign.family == "shape3d" else 2)
+            return {"simulate_batch": patterns * (voxels * SECONDS_PER_SIMULATED_VOXEL + cut * SECONDS_PER_SAMPLE)}
+        case AtomisticCampaign():
+            atoms = campaign.crystal.atoms
+        case AutophasennCampaign():
+            atoms = (round(campaign.crystal.edge**3 * _CUBE_ATOMS),) * 2
+    patterns = size * campaign.diffraction.patterns_per_particle
+    voxels = campaign.diffraction.grid**3
+    return {
+        "relax_batch": size * _mean_power(atoms, 1.5) * SECONDS_PER_RELAXATION,
+        "scatter_batch": patterns * voxels * SECONDS_PER_NUFFT_VOXEL,
+        "scatter_batch_pynx": patterns * voxels * _mean_power(atoms, 1.0) * SECONDS_PER_PYNX_VOXEL_ATOM,
+        "cut_shard": patterns * cut * SECONDS_PER_SAMPLE,
     }
-    work: float = sum(number * (SECONDS_PER_JOB + seconds.get(rule, 0.0)) for rule, number in counts.items())
-    return work / cores / 60
+
+
+def _training_seconds(config: Config) -> float:
+    training = config.training
+    assert training is not None  # noqa: S101
+    samples = 0
+    for name in config.release(training.release).campaigns:
+        campaign = config.campaign(name)
+        match campaign:
+            case AtomisticCampaign() | AutophasennCampaign():
+                patterns = campaign.diffraction.patterns_per_particle
+            case Shape3dCampaign() | Polygon2dCampaign():
+                patterns = campaign.sampling.patterns_per_particle
+            case ScanCampaign():
+                patterns = 1
+        samples += campaign.count * patterns * campaign.patches.per_pattern
+    return training.epochs * samples * SECONDS_PER_PATCH_AT_FULL_WIDTH * training.network.width
 
 
 def _mean_power(bounds: tuple[int, int], power: float) -> float:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TypeVar
 
 from pydantic import Field, ValidationError
 
-from braggworks.config import (
+from braggworks.campaigns import (
     Campaign,
+    ClippedCubeConfig,
     CrystalConfig,
     DetectorConfig,
     DiffractionConfig,
-    EvaluationConfig,
-    FigureConfig,
+    Family,
+    GapConfig,
+    GriddingConfig,
     Model,
     Name,
     PatchConfig,
+    PolygonConfig,
+    PolyhedronConfig,
     RelaxationConfig,
+    SamplingConfig,
+    Task,
+)
+from braggworks.config import (
+    EvaluationConfig,
+    FigureConfig,
     Release,
     ScanConfig,
     SplitConfig,
@@ -45,13 +56,14 @@ class CampaignRecipe(Recipe):
     """A recipe that belongs to a campaign."""
 
     campaign: Name
+    family: Family
     seed: int
 
 
 class CrystalsRecipe(CampaignRecipe):
     """What `braggworks crystals` needs."""
 
-    crystal: CrystalConfig
+    crystal: CrystalConfig | ClippedCubeConfig
 
 
 class RelaxRecipe(CampaignRecipe):
@@ -63,14 +75,33 @@ class RelaxRecipe(CampaignRecipe):
 class ScatterRecipe(CampaignRecipe):
     """What `braggworks scatter` needs."""
 
-    diffraction: DiffractionConfig
+    diffraction: DiffractionConfig | GriddingConfig
 
 
-class ShardRecipe(CampaignRecipe):
+class SamplesRecipe(CampaignRecipe):
+    """What every stage that writes shards needs."""
+
+    task: Task
+    patches: PatchConfig
+    gaps: GapConfig | None = Field(None, description="None where the task is phase.")
+
+
+class ShardRecipe(SamplesRecipe):
     """What `braggworks shard` needs."""
 
     detector: DetectorConfig
-    patches: PatchConfig
+
+
+class SimulateRecipe(ShardRecipe):
+    """What `braggworks simulate` needs."""
+
+    body: PolyhedronConfig | PolygonConfig
+    sampling: SamplingConfig
+    device: str
+
+
+class ScanShardRecipe(SamplesRecipe):
+    """What `braggworks shard-scan` needs; the file is an input, not a part of the recipe."""
 
 
 class ManifestRecipe(Recipe):
@@ -104,17 +135,42 @@ class FigureRecipe(Recipe):
     figures: FigureConfig
 
 
+_MODELS: dict[str, type[CampaignRecipe]] = {
+    "crystals": CrystalsRecipe,
+    "relax": RelaxRecipe,
+    "scatter": ScatterRecipe,
+    "shard": ShardRecipe,
+    "simulate": SimulateRecipe,
+    "shard-scan": ScanShardRecipe,
+}
+#: The stages of each family, in order; the last one writes the shards.
+STAGES: dict[Family, tuple[str, ...]] = {
+    "atomistic": ("crystals", "relax", "scatter", "shard"),
+    "autophasenn": ("crystals", "relax", "scatter", "shard"),
+    "shape3d": ("simulate",),
+    "polygon2d": ("simulate",),
+    "scan": ("shard-scan",),
+}
+
+
 def campaign_recipe(stage: str, campaign: Campaign) -> CampaignRecipe:
-    """Return what one of the stages crystals, relax, scatter and shard needs of a campaign."""
-    models: dict[str, type[CampaignRecipe]] = {
-        "crystals": CrystalsRecipe,
-        "relax": RelaxRecipe,
-        "scatter": ScatterRecipe,
-        "shard": ShardRecipe,
-    }
-    model = models[stage]
+    """Return what one stage of the campaign's family needs. Raises `ConfigError` for a stage of other families."""
+    if stage not in STAGES[campaign.family]:
+        raise ConfigError(
+            f"Campaign {campaign.name!r} is of the family {campaign.family}, whose stages are "
+            f"{', '.join(STAGES[campaign.family])}: {stage} is not among them."
+        )
+    model = _MODELS[stage]
     parts = {name: getattr(campaign, name) for name in model.model_fields if name not in {"version", "campaign"}}
+    if campaign.task == "phase" and "gaps" in parts:
+        parts["gaps"] = None
     return model(version=STAGE_VERSIONS[stage], campaign=campaign.name, **parts)
+
+
+def campaign_digest(campaign: Campaign) -> str:
+    """Return the SHA-256 of what defines a campaign's samples, without its count: its recipes, in order."""
+    texts = [campaign_recipe(stage, campaign).to_json() for stage in STAGES[campaign.family]]
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def parse_recipe(model: type[RecipeT], text: str) -> RecipeT:

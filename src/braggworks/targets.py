@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from braggworks.campaigns import AtomisticCampaign, Campaign, ScanCampaign
 from braggworks.config import Config, data_folder
 from braggworks.datasets.splits import split_of
+from braggworks.errors import ConfigError
 from braggworks.paths import Paths, environment_prefix
 
-FIGURES = ("crystal", "diffraction", "patch", "gap-width", "training", "scan", "rulegraph")
+ATOMS = ("atomistic", "autophasenn")
+# Batches of a campaign from which its distributions are drawn.
+_SHOWN_BATCHES = 20
 
 
 def default_targets(config: Config) -> list[str]:
     """Return what a run makes."""
     paths = Paths(config.results)
     return [paths.report, paths.summary]
+
+
+def campaigns_of(config: Config, *families: str) -> list[Campaign]:
+    """Return the campaigns of some families, in their order."""
+    return [campaign for campaign in config.campaigns if campaign.family in families]
 
 
 def release_sidecars(config: Config, release: str) -> list[str]:
@@ -38,31 +48,83 @@ def warm_start(config: Config, release: str) -> list[str]:
     return [Paths(config.results).weights(parent)] if parent else []
 
 
+def patterns_file(config: Config, campaign: str, batch: int) -> str:
+    """Return the patterns that a batch's shard is cut from: by the campaign's engine, or gridded."""
+    found = config.campaign(campaign)
+    engine = found.diffraction.engine if isinstance(found, AtomisticCampaign) else "gridded"
+    return Paths(config.results).batch_file(f"patterns-{engine}", campaign, batch)
+
+
+# --- PyNX beside the NUFFT ---
+
+
 def compares_engines(config: Config) -> bool:
     """Return whether the run computes one batch with PyNX too."""
+    if config.comparison is None:
+        return False
     if config.comparison.when == "auto":
         return (environment_prefix("pynx") / "bin" / "braggworks").exists()
     return config.comparison.when == "always"
 
 
+def compared_patterns(config: Config, engine: str) -> str:
+    """Return the patterns of the batch that both engines compute. The configuration must hold a comparison."""
+    assert config.comparison is not None  # noqa: S101
+    paths = Paths(config.results)
+    return paths.batch_file(f"patterns-{engine}", config.comparison.campaign, config.comparison.batch)
+
+
 def first_targets(config: Config) -> list[str]:
     """Return what is best made first: PyNX's batch, the longest job on one thread, so that small ones run beside it."""
-    comparison = config.comparison
-    patterns = Paths(config.results).batch_file("patterns-pynx", comparison.campaign, comparison.batch)
-    return [patterns] if compares_engines(config) else []
+    return [compared_patterns(config, "pynx")] if compares_engines(config) else []
 
 
-def measured_scan(config: Config) -> str | None:
-    """Return the measured scan's path, or None where it is absent and a simulated one stands in."""
-    path = Path(config.scan.file)
+# --- scans ---
+
+
+def find_scan(file: str) -> str | None:
+    """Return the path of a measured scan, absolute or in the folder BRAGGWORKS_TEST_DATA; None where it is absent."""
+    path = Path(file)
     folder = data_folder()
     if not path.is_absolute():
         path = folder / path if folder else path
     return str(path) if path.is_absolute() and path.is_file() else None
 
 
+def measured_scan(config: Config) -> str | None:
+    """Return the scan that is inpainted, or None where it is absent and a simulated one stands in."""
+    return find_scan(config.scan.file) if config.scan else None
+
+
+def missing_scans(config: Config) -> list[str]:
+    """Return the scans that campaigns are cut from and that are absent."""
+    files = [file for campaign in config.campaigns if isinstance(campaign, ScanCampaign) for file in campaign.scans]
+    return [file for file in files if find_scan(file) is None]
+
+
+def batch_scans(campaign: Campaign, batch: int) -> list[str]:
+    """Return the scans of one batch of a campaign of the family scan.
+
+    Raises
+    ------
+    ConfigError
+        If one is absent.
+    """
+    assert isinstance(campaign, ScanCampaign)  # noqa: S101
+    files = campaign.scans[batch * campaign.batch_size : (batch + 1) * campaign.batch_size]
+    found = [(file, find_scan(file)) for file in files]
+    for file, path in found:
+        if path is None:
+            raise ConfigError(
+                f"The scan {file} of campaign {campaign.name!r} is absent: set BRAGGWORKS_TEST_DATA to its folder, "
+                "write its absolute path, or leave the campaign out."
+            )
+    return [path for _, path in found if path]
+
+
 def simulated_particle(config: Config) -> tuple[int, int]:
     """Return batch and index of the particle whose pattern stands in for a scan: one that training never sees."""
+    assert config.scan is not None  # noqa: S101
     campaign = config.campaign(config.scan.simulated)
     held_out = (i for i in range(campaign.count) if split_of(campaign.name, i, config.splits) == "test")
     index = next(held_out, 0)
@@ -74,48 +136,115 @@ def scan_source(config: Config) -> str:
     return measured_scan(config) or Paths(config.results).simulated_scan
 
 
+# --- figures and report ---
+
+
 def figure_names(config: Config) -> list[str]:
-    """Return the pictures of a run's report."""
-    return [*FIGURES, *(["engines"] if compares_engines(config) else [])]
+    """Return the pictures of a run's report, in its order."""
+    families = {campaign.family for campaign in config.campaigns}
+    inpaints = any(c.family == "atomistic" and c.task == "inpaint" for c in config.campaigns)
+    wanted = {
+        "rulegraph": True,
+        "crystal": bool(families & set(ATOMS)),
+        "displacement": bool(families & set(ATOMS)),
+        "diffraction": "atomistic" in families,
+        "steps": "polygon2d" in families,
+        "patches": inpaints,
+        "distributions": True,
+        **{f"gallery-{campaign.name}": True for campaign in config.campaigns},
+        "training": config.training is not None,
+        "patch": config.training is not None,
+        "gap-width": config.training is not None,
+        "engines": compares_engines(config),
+        "scan": config.scan is not None,
+    }
+    return [name for name, is_wanted in wanted.items() if is_wanted]
+
+
+def draws_isosurface(config: Config) -> bool:
+    """Return whether the report shows a crystal's surface."""
+    return bool(campaigns_of(config, "atomistic"))
 
 
 def figure_inputs(config: Config, figure: str) -> list[str]:
     """Return the files that a picture is drawn from, in the order that its function takes."""
-    paths = Paths(config.results)
-    release, comparison = config.training.release, config.comparison
-    first = [(name, 0) for name in config.release(release).campaigns]
-    patterns = paths.batch_file("patterns-nufft", comparison.campaign, comparison.batch)
-    inputs = {
-        "crystal": [paths.batch_file("relaxed", *batch) for batch in first],
-        "diffraction": [patterns],
-        "isosurface": [patterns],
+    if figure.startswith("gallery-"):
+        return [Paths(config.results).batch_file("shards", figure.removeprefix("gallery-"), 0)]
+    if figure in {"patch", "gap-width", "training", "scan"}:
+        return _result_inputs(config, figure)
+    return _dataset_inputs(config, figure)
+
+
+def _result_inputs(config: Config, figure: str) -> list[str]:
+    assert config.training is not None  # noqa: S101
+    paths, release = Paths(config.results), config.training.release
+    return {
         "patch": [paths.examples(release)],
         "gap-width": [paths.evaluation(release)],
         "training": [paths.history(release)],
         "scan": [paths.inpainted_scan, paths.scan_scores],
-        "rulegraph": [paths.rulegraph],
-        "engines": [
-            patterns,
-            paths.batch_file("patterns-pynx", comparison.campaign, comparison.batch),
-            paths.engines,
-        ],
+    }[figure]
+
+
+def _dataset_inputs(config: Config, figure: str) -> list[str]:
+    paths = Paths(config.results)
+    inputs: dict[str, Callable[[], list[str]]] = {
+        "rulegraph": lambda: [paths.rulegraph],
+        "crystal": lambda: _relaxed(config),
+        "displacement": lambda: _relaxed(config),
+        "diffraction": lambda: [_shown_patterns(config)],
+        "isosurface": lambda: [_shown_patterns(config)],
+        "patches": lambda: _patches_inputs(config),
+        "steps": lambda: [paths.steps(campaigns_of(config, "polygon2d")[0].name)],
+        "distributions": lambda: _shown_shards(config),
+        "engines": lambda: [*(compared_patterns(config, engine) for engine in ("nufft", "pynx")), paths.engines],
     }
-    return inputs[figure]
+    return inputs[figure]()
+
+
+def _relaxed(config: Config) -> list[str]:
+    return [Paths(config.results).batch_file("relaxed", c.name, 0) for c in campaigns_of(config, *ATOMS)]
+
+
+def _shown_shards(config: Config) -> list[str]:
+    return [
+        Paths(config.results).batch_file("shards", campaign.name, batch)
+        for campaign in config.campaigns
+        for batch in range(min(campaign.batches, _SHOWN_BATCHES))
+    ]
+
+
+def _shown_patterns(config: Config) -> str:
+    if config.comparison:
+        return compared_patterns(config, "nufft")
+    return patterns_file(config, campaigns_of(config, "atomistic")[0].name, 0)
+
+
+def _patches_inputs(config: Config) -> list[str]:
+    paths = Paths(config.results)
+    name = next(c.name for c in campaigns_of(config, "atomistic") if c.task == "inpaint")
+    files = [patterns_file(config, name, 0), paths.batch_file("shards", name, 0)]
+    return files + ([paths.examples(config.training.release)] if config.training else [])
 
 
 def report_inputs(config: Config) -> dict[str, str | list[str]]:
     """Return the report's inputs by name."""
     paths = Paths(config.results)
-    release = config.training.release
     inputs: dict[str, str | list[str]] = {
         "figures": [paths.figure(name) for name in figure_names(config)],
-        "isosurface": paths.isosurface,
-        "manifest": paths.manifest(release),
-        "card": paths.model_card(release),
-        "evaluation": paths.evaluation(release),
-        "gate": paths.gate(release),
-        "scores": paths.scan_scores,
+        "manifests": [paths.manifest(release.name) for release in config.releases],
     }
+    if draws_isosurface(config):
+        inputs["isosurface"] = paths.isosurface
+    if config.training:
+        release = config.training.release
+        inputs |= {
+            "card": paths.model_card(release),
+            "evaluation": paths.evaluation(release),
+            "gate": paths.gate(release),
+        }
+    if config.scan:
+        inputs["scores"] = paths.scan_scores
     if compares_engines(config):
         inputs["engines"] = paths.engines
     return inputs

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 STAGE_VERSIONS: dict[str, int] = {
-    "crystals": 1,
-    "relax": 1,
-    "scatter": 1,
-    "shard": 1,
-    "manifest": 1,
+    "crystals": 2,
+    "relax": 2,
+    "scatter": 2,
+    "shard": 2,
+    "simulate": 1,
+    "shard-scan": 1,
+    "manifest": 2,
     "train": 1,
     "evaluate": 1,
     "compare": 1,

@@ -1,13 +1,18 @@
+import functools
 import os
+import re
 
 from braggworks.errors import ConfigError
 from braggworks.config import load_config
 from braggworks.recipes import EvaluateRecipe, FigureRecipe, ManifestRecipe, ScanRecipe, TrainRecipe, campaign_recipe
 from braggworks.paths import Paths, conda_file, container_image
 from braggworks.targets import (
+    ATOMS,
+    batch_scans,
+    compared_patterns,
     default_targets,
     figure_inputs,
-    measured_scan,
+    patterns_file,
     release_shards,
     release_sidecars,
     report_inputs,
@@ -26,6 +31,12 @@ CONFIG = load_config(CONFIG_FILE)
 PATHS = Paths(CONFIG.results)
 
 
+def names_of(*families):
+    """A wildcard's pattern: the campaigns of these families."""
+    names = [campaign.name for campaign in CONFIG.campaigns if campaign.family in families]
+    return "|".join(map(re.escape, names)) or r"(?!)"
+
+
 wildcard_constraints:
     campaign=r"[a-z0-9][a-z0-9_-]*",
     release=r"[a-z0-9][a-z0-9_-]*",
@@ -40,10 +51,11 @@ localrules:
 def recipe_of(stage):
     """A param function: the JSON of what `stage` uses of its campaign."""
 
-    def recipe(wildcards):
-        return campaign_recipe(stage, CONFIG.campaign(wildcards.campaign)).to_json()
+    @functools.cache
+    def text(campaign):
+        return campaign_recipe(stage, CONFIG.campaign(campaign)).to_json()
 
-    return recipe
+    return lambda wildcards: text(wildcards.campaign)
 
 
 def batch_size(wildcards):

@@ -5,6 +5,8 @@ rule cut_crystals:
         PATHS.log("cut_crystals", "{campaign}", "{batch}"),
     benchmark:
         PATHS.benchmark("cut_crystals", "{campaign}", "{batch}")
+    wildcard_constraints:
+        campaign=names_of(*ATOMS),
     conda:
         conda_file("particles")
     container:

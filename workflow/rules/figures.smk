@@ -52,7 +52,7 @@ rule draw_figure:
 
 rule mesh_crystal:
     input:
-        figure_inputs(CONFIG, "isosurface"),
+        lambda wildcards: figure_inputs(CONFIG, "isosurface"),
     output:
         PATHS.isosurface,
     log:

@@ -7,6 +7,8 @@ rule relax_batch:
         PATHS.log("relax_batch", "{campaign}", "{batch}"),
     benchmark:
         PATHS.benchmark("relax_batch", "{campaign}", "{batch}")
+    wildcard_constraints:
+        campaign=names_of(*ATOMS),
     conda:
         conda_file("relax")
     container:

@@ -4,7 +4,7 @@ SCAN_RECIPE = fixed(ScanRecipe(version=STAGE_VERSIONS["scan"], scan=CONFIG.scan)
 
 rule simulate_scan:
     input:
-        PATHS.batch_file("patterns-nufft", CONFIG.scan.simulated, SIMULATED_BATCH),
+        patterns_file(CONFIG, CONFIG.scan.simulated, SIMULATED_BATCH),
     output:
         PATHS.simulated_scan,
     log:

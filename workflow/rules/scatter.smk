@@ -1,12 +1,19 @@
+def kept(path):
+    """Patterns are far larger than the shards that are cut from them: a run may do without them afterwards."""
+    return path if CONFIG.keep_patterns else temp(path)
+
+
 rule scatter_batch:
     input:
         PATHS.batch_file("relaxed"),
     output:
-        PATHS.batch_file("patterns-nufft"),
+        kept(PATHS.batch_file("patterns-nufft")),
     log:
         PATHS.log("scatter_batch", "{campaign}", "{batch}"),
     benchmark:
         PATHS.benchmark("scatter_batch", "{campaign}", "{batch}")
+    wildcard_constraints:
+        campaign=names_of("atomistic"),
     conda:
         conda_file("scatter")
     container:
@@ -28,11 +35,13 @@ rule scatter_batch_pynx:
     input:
         PATHS.batch_file("relaxed"),
     output:
-        PATHS.batch_file("patterns-pynx"),
+        kept(PATHS.batch_file("patterns-pynx")),
     log:
         PATHS.log("scatter_batch_pynx", "{campaign}", "{batch}"),
     benchmark:
         PATHS.benchmark("scatter_batch_pynx", "{campaign}", "{batch}")
+    wildcard_constraints:
+        campaign=names_of("atomistic"),
     conda:
         conda_file("pynx")
     container:
@@ -50,16 +59,17 @@ rule scatter_batch_pynx:
         " --threads {threads} > {log:q} 2>&1"
 
 
-rule compare_engines:
+rule grid_batch:
     input:
-        nufft=PATHS.batch_file("patterns-nufft", CONFIG.comparison.campaign, CONFIG.comparison.batch),
-        pynx=PATHS.batch_file("patterns-pynx", CONFIG.comparison.campaign, CONFIG.comparison.batch),
+        PATHS.batch_file("relaxed"),
     output:
-        PATHS.engines,
+        kept(PATHS.batch_file("patterns-gridded")),
     log:
-        PATHS.log("compare_engines"),
+        PATHS.log("grid_batch", "{campaign}", "{batch}"),
     benchmark:
-        PATHS.benchmark("compare_engines")
+        PATHS.benchmark("grid_batch", "{campaign}", "{batch}")
+    wildcard_constraints:
+        campaign=names_of("autophasenn"),
     conda:
         conda_file("scatter")
     container:
@@ -69,9 +79,9 @@ rule compare_engines:
     threads: 1
     resources:
         mem_mb=1500,
-        runtime=10,
+        runtime=60,
     params:
-        version=STAGE_VERSIONS["compare"],
+        recipe=recipe_of("scatter"),
     shell:
-        "braggworks compare-engines --reference {input.nufft:q} --other {input.pynx:q} --output {output:q}"
-        " > {log:q} 2>&1"
+        "braggworks scatter --recipe {params.recipe:q} --input {input:q} --output {output:q}"
+        " --threads {threads} > {log:q} 2>&1"

@@ -1,6 +1,6 @@
 rule cut_shard:
     input:
-        PATHS.batch_file("patterns-nufft"),
+        lambda wildcards: patterns_file(CONFIG, wildcards.campaign, int(wildcards.batch)),
     output:
         shard=PATHS.batch_file("shards"),
         sidecar=PATHS.shard_sidecar(),
@@ -8,6 +8,8 @@ rule cut_shard:
         PATHS.log("cut_shard", "{campaign}", "{batch}"),
     benchmark:
         PATHS.benchmark("cut_shard", "{campaign}", "{batch}")
+    wildcard_constraints:
+        campaign=names_of(*ATOMS),
     conda:
         conda_file("scatter")
     container:
@@ -23,6 +25,36 @@ rule cut_shard:
     shell:
         "braggworks shard --recipe {params.recipe:q} --input {input:q} --output {output.shard:q}"
         " --sidecar {output.sidecar:q} > {log:q} 2>&1"
+
+
+rule cut_scan_shard:
+    input:
+        lambda wildcards: batch_scans(CONFIG.campaign(wildcards.campaign), int(wildcards.batch)),
+    output:
+        shard=PATHS.batch_file("shards"),
+        sidecar=PATHS.shard_sidecar(),
+    log:
+        PATHS.log("cut_scan_shard", "{campaign}", "{batch}"),
+    benchmark:
+        PATHS.benchmark("cut_scan_shard", "{campaign}", "{batch}")
+    wildcard_constraints:
+        campaign=names_of("scan"),
+    conda:
+        conda_file("learn")
+    container:
+        container_image("learn")
+    envmodules:
+        "braggworks/learn",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        recipe=recipe_of("shard-scan"),
+        batch_size=batch_size,
+    shell:
+        "braggworks shard-scan --recipe {params.recipe:q} --batch {wildcards.batch} --batch-size {params.batch_size}"
+        " --input {input:q} --output {output.shard:q} --sidecar {output.sidecar:q} > {log:q} 2>&1"
 
 
 rule write_manifest:

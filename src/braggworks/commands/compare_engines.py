@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import h5py
 
 _IDENTITY = ("campaign", "batch", "particles")
-_GEOMETRY = ("rotation", "oversampling", "dq", "centre")
+_GEOMETRY = ("rotation", "reflection", "ratio", "oversampling", "dq", "centre")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

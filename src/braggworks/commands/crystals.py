@@ -1,4 +1,4 @@
-"""Cut one batch of crystals from the face-centred cubic lattice.
+"""Cut one batch of crystals from the face-centred cubic lattice, for the families atomistic and autophasenn.
 
 Writes an HDF5 file of kind "particles" with one group per particle: atom positions in angstrom, the planes that bound
 the crystal, its shape and orientation. What a particle looks like depends on its campaign, seed and index alone.
@@ -10,9 +10,11 @@ example:
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import sys
 from typing import TYPE_CHECKING
 
+from braggworks.campaigns import ClippedCubeConfig, CrystalConfig
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
 from braggworks.config import load_campaign
 from braggworks.errors import ConfigError
@@ -20,8 +22,11 @@ from braggworks.recipes import CrystalsRecipe
 
 if TYPE_CHECKING:
     import h5py
+    import numpy as np
 
     from braggworks.particles.crystals import Crystal
+
+_TOOLS = ("numpy", "scipy", "wulffpack")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,25 +44,59 @@ def run(args: argparse.Namespace) -> None:
     recipe = read_recipe(args, CrystalsRecipe, "crystals")
     size = _batch_size(args)
 
+    _check_family(recipe)
+
     from tqdm import tqdm
 
     from braggworks.files import create_h5
-    from braggworks.particles.crystals import cut
     from braggworks.particles.materials import MATERIALS
+    from braggworks.provenance import lineage
     from braggworks.seeds import generator
 
-    crystal, material = recipe.crystal, MATERIALS[recipe.crystal.material]
+    identity = {
+        "campaign": recipe.campaign,
+        "batch": args.batch,
+        "recipe": recipe.to_json(),
+        "particles": size,
+        "lineage": lineage(None, "crystals", recipe, {tool: importlib.metadata.version(tool) for tool in _TOOLS}),
+    }
     indices = range(args.batch * size, (args.batch + 1) * size)
-    identity = {"campaign": recipe.campaign, "batch": args.batch, "recipe": recipe.to_json(), "particles": size}
     with create_h5(args.output, "particles", **identity) as file:
         for index in tqdm(indices, "crystals", unit="particle", mininterval=0.1 if sys.stderr.isatty() else 5):
-            shape = crystal.shapes[index % len(crystal.shapes)]
             rng = generator(recipe.campaign, recipe.seed, index, "crystal")
+            shape, symbol = turn(recipe.crystal, index)
             group = file.create_group(f"{index:07d}")
             group.attrs["shape"] = shape
-            group.attrs["material"] = material.symbol
-            group.attrs["lattice_constant"] = material.lattice_constant
-            _write(group, cut(shape, material, crystal.atoms, rng))
+            group.attrs["material"] = symbol
+            group.attrs["lattice_constant"] = MATERIALS[symbol].lattice_constant
+            _write(group, _cut(recipe.crystal, shape, symbol, rng))
+
+
+def turn(config: CrystalConfig | ClippedCubeConfig, index: int) -> tuple[str, str]:
+    """Return the shape and the material whose turn it is at a particle's index; the shapes change faster."""
+    if isinstance(config, ClippedCubeConfig):
+        return "clipped_cube", config.materials[index % len(config.materials)]
+    rounds, place = divmod(index, len(config.shapes))
+    return config.shapes[place], config.materials[rounds % len(config.materials)]
+
+
+def _cut(config: CrystalConfig | ClippedCubeConfig, shape: str, symbol: str, rng: np.random.Generator) -> Crystal:
+    from braggworks.particles.clipped_cubes import cut_clipped_cube
+    from braggworks.particles.crystals import cut
+    from braggworks.particles.materials import MATERIALS
+
+    if isinstance(config, ClippedCubeConfig):
+        return cut_clipped_cube(MATERIALS[symbol], config.edge, config.facets, rng)
+    return cut(shape, MATERIALS[symbol], config.atoms, rng)
+
+
+def _check_family(recipe: CrystalsRecipe) -> None:
+    """Keep a recipe written by hand from meaning another family's crystals."""
+    if isinstance(recipe.crystal, ClippedCubeConfig) != (recipe.family == "autophasenn"):
+        keys = "edge" if recipe.family == "autophasenn" else "shapes and atoms"
+        raise ConfigError(
+            f"--recipe is of the family {recipe.family}, but its crystal is not: give the crystal's {keys}."
+        )
 
 
 def _batch_size(args: argparse.Namespace) -> int:

@@ -90,8 +90,13 @@ def _test_patches(manifest: str) -> Patches:
             f"{manifest} has no particle in its test split, so there is nothing to score: "
             "raise splits.test, or the campaigns' count."
         )
+    if table.task != "inpaint" or len(table.shape) != 3:
+        raise FileError(
+            f"{manifest} holds samples of {len(table.shape)} dimensions for the task {table.task}, and gaps are scored "
+            "in three: give the manifest of a release of 3-D patches for the task inpaint."
+        )
     counts, _ = load_samples(table)
-    return Patches(counts, table.columns["particle"], table.campaign, table.columns["oversampling"])
+    return Patches(counts, table.columns["particle"], table.campaign, table.columns["oversampling"].min(axis=1))
 
 
 def _write_examples(path: str, patches: Patches, fills: Mapping[str, Fill], config: EvaluationConfig) -> None:

@@ -22,6 +22,9 @@ from braggworks.versions import STAGE_VERSIONS
 if TYPE_CHECKING:
     from braggworks.figures.style import Look
 
+#: A sheet of one campaign is named by this and the campaign.
+SHEET = "gallery-"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
@@ -38,12 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the verb. Raises `UserError` for an unknown figure, a bad recipe, or missing, wrong or damaged inputs."""
-    entry = _find(args.name)
+    args.name, entry = _find(args.name)
     recipe = FigureRecipe(version=STAGE_VERSIONS["figure"], figures=FigureConfig())
     if args.recipe:
         recipe = read_recipe(args, FigureRecipe)
     _check_files(args.name, entry, args.input, args.output)
-    look = _look(recipe.figures)
+    look = make_look(recipe.figures)
 
     from braggworks.commands._figure_inputs import READERS
 
@@ -62,23 +65,29 @@ def run(args: argparse.Namespace) -> None:
             save_png(figure, temporary, recipe.figures.dpi)
 
 
-def _find(name: str) -> Entry:
+def _find(name: str) -> tuple[str, Entry]:
+    """Return a figure's name in the registry; a sheet may carry its campaign's name after its own."""
+    if name.startswith(SHEET):
+        name = "gallery"
     if name not in FIGURES:
         near = difflib.get_close_matches(name, FIGURES, n=1)
         hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(FIGURES)}."
         raise UserError(f"There is no figure {name!r}: {hint}")
-    return FIGURES[name]
+    return name, FIGURES[name]
 
 
 def _wanted(entry: Entry) -> str:
-    return " ".join(entry.inputs) + (" ..." if entry.repeats else "")
+    optional = [f"[{name}]" for name in entry.optional]
+    return " ".join([*entry.inputs, *optional]) + (" ..." if entry.repeats else "")
 
 
 def _check_files(name: str, entry: Entry, inputs: list[str], output: str) -> None:
     wanted = len(entry.inputs)
-    if len(inputs) < wanted or (len(inputs) > wanted and not entry.repeats):
+    most = wanted + len(entry.optional)
+    if len(inputs) < wanted or (len(inputs) > most and not entry.repeats):
+        number = f"{wanted} to {most}" if most > wanted else str(wanted)
         raise UserError(
-            f"Figure {name} is drawn from {wanted} file{'s' if wanted > 1 else ''}, where --input gives "
+            f"Figure {name} is drawn from {number} file{'s' if most > 1 else ''}, where --input gives "
             f"{len(inputs)}: give --input {_wanted(entry)}, in this order."
         )
     for path in inputs:
@@ -88,7 +97,8 @@ def _check_files(name: str, entry: Entry, inputs: list[str], output: str) -> Non
         raise UserError(f"Figure {name} is written as {entry.suffix}: let --output end so, instead of {output}.")
 
 
-def _look(config: FigureConfig) -> Look:
+def make_look(config: FigureConfig) -> Look:
+    """Return the colour maps of a configuration. Raises `ConfigError` where matplotlib does not know one."""
     import matplotlib as mpl
 
     from braggworks.figures.style import Look

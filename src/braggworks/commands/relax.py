@@ -1,7 +1,8 @@
-"""Relax one batch of crystals with LAMMPS: each particle's energy is minimised with an EAM potential.
+"""Strain and relax one batch of crystals with LAMMPS: each particle's energy is minimised with an EAM potential.
 
-Writes an HDF5 file of kind "relaxed": the groups of the input, with the atoms' displacement in angstrom, energies,
-forces and the mean strain. Particles are independent; --threads says how many are relaxed at the same time.
+Writes an HDF5 file of kind "relaxed": the groups of the input, with the atoms' displacement from the perfect lattice in
+angstrom, energies and forces, the strain that was asked for and what remained of it. Particles are independent;
+--threads says how many are relaxed at the same time.
 
 example:
     braggworks relax --campaign config/campaigns/demo-free.yaml --input crystals.h5 --output relaxed.h5 --threads 2
@@ -10,30 +11,35 @@ example:
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import importlib.util
+import json
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from braggworks.campaigns import ClampedStrain, RelaxationConfig
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
-from braggworks.config import RelaxationConfig
 from braggworks.errors import ConfigError, FileError, MissingToolError, UserError
 from braggworks.recipes import RelaxRecipe
 
 if TYPE_CHECKING:
     import h5py
+    import numpy as np
+    from numpy.typing import NDArray
 
     from braggworks.particles.materials import Material
     from braggworks.particles.relaxation import Relaxation
+    from braggworks.particles.strain import Plan, Statistics
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +57,11 @@ class _Job:
     path: Path
     particle: str
     potential: Path
-    config: RelaxationConfig
+    recipe: RelaxRecipe
+
+    @property
+    def config(self) -> RelaxationConfig:
+        return self.recipe.relaxation
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,11 @@ class _Done:
 
     particle: str
     relaxation: Relaxation
+    displacement: NDArray[np.float64]
+    statistics: Statistics
+    asked: dict[str, Any]
     clamped_atoms: int
+    potential: str
     seconds: float
 
 
@@ -73,25 +87,40 @@ def run(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from braggworks.files import create_h5, open_h5, sha256_of
+    from braggworks.provenance import lineage
 
     with open_h5(args.input, "particles") as source:
-        material = _check_input(source, recipe, args.input)
-        potential = find_potential(recipe.relaxation.potential or f"{material.symbol}_u3.eam", material)
+        materials = _check_input(source, recipe, args.input)
+        potentials = _potentials(recipe.relaxation, materials)
+        tools = {name: importlib.metadata.version(name) for name in ("lammps", "numpy")}
+        tools |= {f"sha256 of {path.name}": sha256_of(path) for path in potentials.values()}
         identity = {
             "campaign": recipe.campaign,
             "batch": source.attrs["batch"],
             "recipe": recipe.to_json(),
             "particles": len(source),
-            "potential": potential.name,
-            "potential_sha256": sha256_of(potential),
+            "lineage": lineage(source.attrs.get("lineage"), "relax", recipe, tools),
         }
-        jobs = [_Job(Path(args.input), name, potential, recipe.relaxation) for name in source]
+        jobs = [_Job(Path(args.input), name, potentials[materials[name]], recipe) for name in source]
         with create_h5(args.output, "relaxed", **identity) as file:
             interval = 0.1 if sys.stderr.isatty() else 5
             finished = _relax_all(jobs, args.threads)
             for done in tqdm(finished, "relax", len(jobs), unit="particle", mininterval=interval):
                 source.copy(done.particle, file)
                 _write(file[done.particle], done)
+
+
+def _potentials(config: RelaxationConfig, materials: Mapping[str, str]) -> dict[str, Path]:
+    """Return the path of each material's potential. Raises `ConfigError` and `MissingToolError`."""
+    from braggworks.particles.materials import MATERIALS
+
+    symbols = sorted(set(materials.values()))
+    if config.potential and len(symbols) > 1:
+        raise ConfigError(
+            f"relaxation.potential {config.potential} is for one element, but the crystals are {', '.join(symbols)}: "
+            "remove the key, so that each element takes its own."
+        )
+    return {symbol: find_potential(config.potential or f"{symbol}_u3.eam", MATERIALS[symbol]) for symbol in symbols}
 
 
 def find_potential(name: str, material: Material) -> Path:
@@ -137,8 +166,8 @@ def find_potential(name: str, material: Material) -> Path:
     return path
 
 
-def _check_input(source: h5py.File, recipe: RelaxRecipe, path: str) -> Material:
-    """Return the one material of the particles."""
+def _check_input(source: h5py.File, recipe: RelaxRecipe, path: str) -> dict[str, str]:
+    """Return the material of each particle."""
     from braggworks.particles.materials import MATERIALS
 
     if source.attrs.get("campaign") != recipe.campaign:
@@ -150,13 +179,13 @@ def _check_input(source: h5py.File, recipe: RelaxRecipe, path: str) -> Material:
         raise FileError(
             f"{path} holds {len(source)} particles where {source.attrs.get('particles')} are announced: make it again."
         )
-    symbols = {str(group.attrs.get("material")) for group in source.values()}
-    if len(symbols) > 1 or not symbols <= set(MATERIALS):
+    materials = {name: str(group.attrs.get("material")) for name, group in source.items()}
+    unknown = sorted(set(materials.values()) - set(MATERIALS))
+    if unknown:
         raise FileError(
-            f"{path} names the materials {', '.join(sorted(symbols))} where one of {', '.join(MATERIALS)} is needed: "
-            "make it again."
+            f"{path} names the materials {', '.join(unknown)} where {', '.join(MATERIALS)} are known: make it again."
         )
-    return MATERIALS[symbols.pop()]
+    return materials
 
 
 def _relax_all(jobs: list[_Job], processes: int) -> Iterator[_Done]:
@@ -194,36 +223,54 @@ def _exit_with_parent() -> None:
 
 
 def _relax_one(job: _Job) -> _Done:
-    """Relax one particle; runs in a worker process."""
+    """Strain and relax one particle; runs in a worker process."""
     from braggworks.files import open_h5
-    from braggworks.particles.displacements import clamped_layer
     from braggworks.particles.materials import MATERIALS
     from braggworks.particles.relaxation import Stopping, relax
+    from braggworks.particles.strain import statistics
 
     start = time.perf_counter()
+    config = job.config
     with open_h5(job.path, "particles") as source:
         group = source[job.particle]
         positions = _positions(group, job)
-        mass = MATERIALS[group.attrs["material"]].mass
-        interface_normal = group.attrs.get("interface_normal")
-    config = job.config
-    clamped = None
-    if config.strain == "clamped":
-        clamped = clamped_layer(positions, config.clamped_thickness, interface_normal)
-        if clamped.all():
-            raise ConfigError(
-                f"relaxation.clamped_thickness {config.clamped_thickness:g} holds every atom of particle "
-                f"{job.particle} in {job.path}: use a thinner layer."
-            )
-    stopping = Stopping(config.force_tolerance, config.max_steps, config.max_evaluations)
+        attributes = dict(group.attrs)
+    plan = _plan(job, positions, attributes)
+    material = MATERIALS[attributes["material"]]
+    steps = config.max_steps if plan.steps is None else min(plan.steps, config.max_steps)
+    stopping = Stopping(config.force_tolerance, steps, config.max_evaluations)
     try:
-        relaxation = relax(positions, job.potential, mass, stopping, clamped)
+        relaxation = relax(positions, job.potential, material.mass, stopping, clamped=plan.clamped, start=plan.start)
     except RuntimeError as error:
         raise FileError(
             f"LAMMPS cannot relax particle {job.particle} of {job.path} ({error}): make the file again."
         ) from None
-    held = 0 if clamped is None else int(clamped.sum())
-    return _Done(job.particle, relaxation, held, time.perf_counter() - start)
+    displacement = relaxation.displacement if plan.field is None else relaxation.displacement + plan.field
+    try:
+        remained = statistics(positions, displacement, material.lattice_constant, attributes["orientation"])
+    except (KeyError, ValueError) as error:
+        raise FileError(
+            f"{job.path}: particle {job.particle} is no perfect crystal ({error}): make the file again."
+        ) from None
+    held = 0 if plan.clamped is None else int(plan.clamped.sum())
+    seconds = time.perf_counter() - start
+    return _Done(job.particle, relaxation, displacement, remained, plan.asked, held, job.potential.name, seconds)
+
+
+def _plan(job: _Job, positions: NDArray[np.float64], attributes: Mapping[str, Any]) -> Plan:
+    """Draw how the particle is strained; what it draws depends on its identity alone."""
+    from braggworks.particles.strain import plan
+    from braggworks.seeds import generator
+
+    strain, index = job.config.strain, int(job.particle)
+    rng = generator(job.recipe.campaign, job.recipe.seed, index, "strain")
+    drawn = plan(strain, positions, rng, attributes.get("interface_normal"))
+    if isinstance(strain, ClampedStrain) and drawn.clamped is not None and drawn.clamped.all():
+        raise ConfigError(
+            f"relaxation.strain.thickness {strain.thickness:g} holds every atom of particle "
+            f"{job.particle} in {job.path}: use a thinner layer."
+        )
+    return drawn
 
 
 def _positions(group: h5py.Group, job: _Job) -> Any:
@@ -242,12 +289,16 @@ def _positions(group: h5py.Group, job: _Job) -> Any:
 
 def _write(group: h5py.Group, done: _Done) -> None:
     import math
+    from dataclasses import asdict
 
     result = done.relaxation
-    group.create_dataset("displacement", data=result.displacement, fletcher32=True)
+    group.create_dataset("displacement", data=done.displacement, fletcher32=True)
     for name in ("energy_initial", "energy", "force_norm", "max_force", "steps", "stop"):
         group.attrs[name] = getattr(result, name)
     group.attrs["rotation_removed"] = math.degrees(result.rotation)
     group.attrs["clamped_atoms"] = done.clamped_atoms
-    group.attrs["strain_mean"] = result.strain
+    group.attrs["potential"] = done.potential
+    group.attrs["strain_asked"] = json.dumps(done.asked, sort_keys=True)
+    for name, value in asdict(done.statistics).items():
+        group.attrs[name] = value
     group.attrs["seconds"] = done.seconds

@@ -9,13 +9,20 @@ example:
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from braggworks.config import Config, load_config
 from braggworks.errors import FileError
 from braggworks.paths import Paths, environment_prefix
-from braggworks.targets import compares_engines
+from braggworks.targets import compares_engines, draws_isosurface, figure_names
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from braggworks.records import Record
+    from braggworks.reporting.benchmarks import RuleCost
 
 # What a reader of the numbers wants to know the version of, by environment.
 PACKAGES = {
@@ -26,6 +33,18 @@ PACKAGES = {
     "learn": ("torch", "numpy", "scipy", "xarray"),
     "figures": ("matplotlib", "scikit-image", "plotly"),
 }
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a run has written; None where a stage was not asked for."""
+
+    manifests: dict[str, dict[str, Any]]
+    results: dict[str, Any]
+    evaluation: xr.Dataset | None
+    scores: dict[str, Any] | None
+    engines: dict[str, Any] | None
+    mesh: dict[str, Any] | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,49 +68,69 @@ def run(args: argparse.Namespace) -> None:
     paths = Paths(config.results)
     files = _read_files(config, paths)
     costs = read_costs(paths.benchmarks)
-    records = [
-        *gather.dataset_records(config, files["manifest"]),
-        *gather.training_records(config, files["card"]),
-        *gather.evaluation_records(config, files["evaluation"], files["gate"]),
-        *(gather.engine_records(files["engines"]) if files["engines"] else []),
-        *gather.scan_records(files["scores"]),
-    ]
-    records = stamp(records, f"braggworks run {args.config}")
-    page = _page(args, config, files, records, costs)
-    write_records(args.summary, [*records, *stamp(gather.cost_records(costs), f"braggworks run {args.config}")])
+    command = f"braggworks run {args.config}"
+    try:
+        records = stamp(_records(config, files), command)
+        page = _page(args, config, files, records, costs)
+    except (KeyError, TypeError) as error:
+        raise FileError(
+            f"A file of {config.results} lacks what the report needs ({error}): delete its releases/ and run again."
+        ) from error
+    write_records(args.summary, [*records, *stamp(gather.cost_records(costs), command)])
     write_text(args.output, page)
 
 
-def _read_files(config: Config, paths: Paths) -> dict[str, Any]:
-    import xarray as xr
+def _records(config: Config, files: Files) -> list[Record]:
+    from braggworks.reporting import gather
 
+    records = gather.dataset_records(config, files.manifests)
+    if files.evaluation is not None:
+        records += gather.training_records(config, files.results["card"])
+        records += gather.evaluation_records(config, files.evaluation, files.results["gate"])
+    if files.engines:
+        records += gather.engine_records(files.engines)
+    if files.scores:
+        records += gather.scan_records(files.scores)
+    return records
+
+
+def _read_files(config: Config, paths: Paths) -> Files:
     from braggworks.files import read_json
 
-    release = config.training.release
-    files: dict[str, Any] = {
-        "manifest": read_json(paths.manifest(release)),
-        "card": read_json(paths.model_card(release)),
-        "gate": read_json(paths.gate(release)),
-        "scores": read_json(paths.scan_scores),
-        "mesh": read_json(paths.isosurface),
-        "engines": read_json(paths.engines) if compares_engines(config) else None,
-    }
+    results: dict[str, Any] = {}
+    evaluation = None
+    if config.training:
+        release = config.training.release
+        results = {"card": read_json(paths.model_card(release)), "gate": read_json(paths.gate(release))}
+        evaluation = _read_evaluation(paths.evaluation(release))
+    return Files(
+        manifests={release.name: read_json(paths.manifest(release.name)) for release in config.releases},
+        results=results,
+        evaluation=evaluation,
+        scores=read_json(paths.scan_scores) if config.scan else None,
+        engines=read_json(paths.engines) if compares_engines(config) else None,
+        mesh=read_json(paths.isosurface) if draws_isosurface(config) else None,
+    )
+
+
+def _read_evaluation(path: str) -> xr.Dataset:
+    import xarray as xr
+
     try:
-        with xr.open_dataset(paths.evaluation(release), engine="h5netcdf") as evaluation:
-            files["evaluation"] = evaluation.load()
+        with xr.open_dataset(path, engine="h5netcdf") as evaluation:
+            return evaluation.load()
     except (OSError, ValueError) as error:
-        raise FileError(f"{paths.evaluation(release)} cannot be read ({error}): delete it and run again.") from None
-    return files
+        raise FileError(f"{path} cannot be read ({error}): delete it and run again.") from None
 
 
-def _page(args: argparse.Namespace, config: Config, files: dict[str, Any], records: list[Any], costs: list[Any]) -> str:
-    from braggworks.records import render_table
+def _page(args: argparse.Namespace, config: Config, files: Files, records: list[Record], costs: list[RuleCost]) -> str:
+    from braggworks.records import format_number, render_table
+    from braggworks.reporting.gather import campaign_rows
     from braggworks.reporting.page import image_source, render_page, surface_html
-    from braggworks.reporting.sections import sections
+    from braggworks.reporting.sections import DATA, Findings, sections
 
-    paths = Paths(config.results)
-    bar = config.evaluation.must_beat
-    shown = sections(files["scores"], files["engines"], bar.gap_px if bar else config.evaluation.gap_widths_px[0])
+    paths, mesh = Paths(config.results), files.mesh
+    shown = sections(figure_names(config), Findings(config, files.scores, files.engines))
     return render_page(
         Path(args.template).read_text(encoding="utf-8"),
         title=Path(config.results).name,
@@ -100,33 +139,31 @@ def _page(args: argparse.Namespace, config: Config, files: dict[str, Any], recor
         commit=records[0].commit,
         machine=records[0].machine,
         key_facts=_key_facts(config, records, files),
-        sections=[
-            {
-                "anchor": section.anchor,
-                "title": section.title,
-                "caption": section.caption,
-                "note": section.note,
-                "image": image_source(paths.figure(section.figure)),
-            }
-            for section in shown
-        ],
-        surface_html=surface_html(files["mesh"]),
-        surface_caption=f"{files['mesh']['label']}: surface at {files['mesh']['level']:.0%} of the largest modulus, "
-        "coloured by the object's phase, −2π G·u. Drag to turn, scroll to zoom.",
+        sections=[(section, image_source(paths.figure(section.figure))) for section in shown],
+        data_anchor=DATA,
+        campaigns=campaign_rows(config, files.manifests),
+        number=format_number,
+        surface_html=surface_html(mesh) if mesh else "",
+        surface_caption=f"{mesh['label']}: surface at {mesh['level']:.0%} of the largest modulus, coloured by the "
+        "object's phase, −2π G·u. Drag to turn, scroll to zoom."
+        if mesh
+        else "",
         records_html=render_table(records),
         costs=costs,
-        versions=_versions(files),
+        versions=_versions(files.engines),
         seeds=_seeds(config),
     )
 
 
-def _key_facts(config: Config, records: list[Any], files: dict[str, Any]) -> list[dict[str, str]]:
+def _key_facts(config: Config, records: list[Record], files: Files) -> list[dict[str, str]]:
     from braggworks.records import format_number
 
     value = {record.name: record.value for record in records}
+    if not config.training:
+        return _data_facts(config, records)
     particles = sum(config.campaign(name).count for name in config.release(config.training.release).campaigns)
     facts = [
-        {"value": format_number(particles), "label": "relaxed particles"},
+        {"value": format_number(particles), "label": "particles"},
         {
             "value": format_number(value["dataset.samples"]),
             "label": f"samples, {format_number(value['dataset.samples.train'])} of them for training",
@@ -138,12 +175,30 @@ def _key_facts(config: Config, records: list[Any], files: dict[str, Any]) -> lis
         for method in ("network", bar.baseline):
             score = value[f"inpaint.pcc.{method}.{bar.gap_px}px"]
             facts.append({"value": f"{score:.3f}", "label": f"{method}, correlation at {bar.gap_px} px"})
-    if files["engines"]:
-        facts.append({"value": f"{files['engines']['max_error']:.0e}", "label": "PyNX against NUFFT, of the peak"})
+    if files.engines:
+        facts.append({"value": f"{files.engines['max_error']:.0e}", "label": "PyNX against NUFFT, of the peak"})
     return facts
 
 
-def _versions(files: dict[str, Any]) -> dict[str, str]:
+def _data_facts(config: Config, records: list[Record]) -> list[dict[str, str]]:
+    """Return what a run that makes datasets only is known by."""
+    from braggworks.records import format_number
+
+    value = {record.name: record.value for record in records}
+    rejected = [record for record in records if record.name.startswith("dataset.rejected.")]
+    tried = sum(record.n or 0 for record in rejected)
+    return [
+        {"value": format_number(len(config.campaigns)), "label": "campaigns"},
+        {"value": format_number(sum(campaign.count for campaign in config.campaigns)), "label": "particles"},
+        {"value": format_number(value["dataset.samples"]), "label": "samples"},
+        {
+            "value": format_number(int(sum(record.value or 0 for record in rejected))),
+            "label": f"of {format_number(tried)} patterns rejected and drawn again",
+        },
+    ]
+
+
+def _versions(engines: dict[str, Any] | None) -> dict[str, str]:
     from importlib.metadata import distributions
 
     found = {}
@@ -151,11 +206,12 @@ def _versions(files: dict[str, Any]) -> dict[str, str]:
         folders = [str(folder) for folder in environment_prefix(stage).glob("lib/python*/site-packages")]
         installed = {d.metadata["Name"].lower(): d.version for d in distributions(path=folders)} if folders else {}
         found[stage] = ", ".join(f"{name} {installed[name]}" for name in wanted if name in installed) or "not recorded"
-    if files["engines"]:
-        found["pynx"] = f"PyNX {files['engines']['other_version']}"
+    if engines:
+        found["pynx"] = f"PyNX {engines['other_version']}"
     return found
 
 
 def _seeds(config: Config) -> dict[str, int]:
     campaigns = {f"campaign {campaign.name}": campaign.seed for campaign in config.campaigns}
-    return {**campaigns, "splits": config.splits.seed, "training": config.training.seed}
+    training = {"training": config.training.seed} if config.training else {}
+    return {**campaigns, "splits": config.splits.seed, **training}

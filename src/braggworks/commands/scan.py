@@ -14,8 +14,8 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from braggworks.campaigns import MAX_GRID
 from braggworks.commands._recipes import read_recipe
-from braggworks.config import MAX_GRID
 from braggworks.errors import ScanError
 from braggworks.recipes import ScanRecipe
 

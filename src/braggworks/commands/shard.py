@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
-    from braggworks.datasets.shards import write_shard
+    from braggworks.datasets.patterns import write_shard
     from braggworks.files import write_json
 
     output = Path(args.output)

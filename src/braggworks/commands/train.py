@@ -32,7 +32,7 @@ from braggworks.recipes import TrainRecipe
 if TYPE_CHECKING:
     import torch
 
-    from braggworks.datasets.reader import PatchDataset
+    from braggworks.datasets.reader import SampleDataset
     from braggworks.networks import Network
     from braggworks.training.loop import Trainer
 
@@ -58,14 +58,14 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from braggworks.datasets.reader import PatchDataset
+    from braggworks.datasets.reader import SampleDataset
     from braggworks.training.checkpoints import write_state
     from braggworks.training.loop import Trainer
     from braggworks.training.samples import Samples
 
     device = _prepare_torch(args.threads)
     config = recipe.training
-    splits = {name: PatchDataset(args.manifest, name) for name in ("train", "validation")}
+    splits = {name: SampleDataset(args.manifest, name) for name in ("train", "validation")}
     network = _network(config, splits["train"], args.warm_start)
     _check_samples(args.manifest, splits)
     trainer = Trainer(network, config, device)
@@ -113,11 +113,16 @@ def _prepare_torch(threads: int) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _network(config: TrainingConfig, patches: PatchDataset, warm_start: str | None) -> Network:
+def _network(config: TrainingConfig, patches: SampleDataset, warm_start: str | None) -> Network:
     """Build the network, with fresh weights or those to start from."""
     from braggworks.networks import build
     from braggworks.training.checkpoints import load_network
 
+    if patches.task != "inpaint" or len(patches.shape) != 3:
+        raise ConfigError(
+            f"Release {patches.manifest.release!r} holds samples of {len(patches.shape)} dimensions for the task "
+            f"{patches.task}, and {config.network.name} inpaints three: name another release in training.release."
+        )
     network = build(config.network, config.seed)
     if patches.size % network.multiple:
         raise ConfigError(
@@ -140,7 +145,7 @@ def _network(config: TrainingConfig, patches: PatchDataset, warm_start: str | No
     return network
 
 
-def _check_samples(manifest: str, splits: dict[str, PatchDataset]) -> None:
+def _check_samples(manifest: str, splits: dict[str, SampleDataset]) -> None:
     for name, split in splits.items():
         if not len(split):
             raise ConfigError(
@@ -188,7 +193,7 @@ def _write_results(
     args: argparse.Namespace,
     recipe: TrainRecipe,
     trainer: Trainer,
-    splits: dict[str, PatchDataset],
+    splits: dict[str, SampleDataset],
     device: torch.device,
 ) -> None:
     from braggworks.files import write_json, write_text
@@ -222,7 +227,7 @@ def _card(
     args: argparse.Namespace,
     recipe: TrainRecipe,
     trainer: Trainer,
-    splits: dict[str, PatchDataset],
+    splits: dict[str, SampleDataset],
     device: torch.device,
 ) -> dict[str, Any]:
     import torch
@@ -264,11 +269,17 @@ def _card(
     }
 
 
-def _limits(train: PatchDataset) -> str:
-    widths = ", ".join(str(width) for width in sorted(set(train.gap_widths.tolist())))
+def _limits(train: SampleDataset) -> str:
+    from braggworks.datasets.gaps import GAP_SHAPES
+
+    widths = ", ".join(str(width) for width in sorted(set(train.gap_widths.tolist()) - {0}))
+    shapes = " and ".join(GAP_SHAPES[shape] for shape in sorted(set(train.gap_shapes.tolist())))
     ratios = train.metadata["oversampling"]
+    # Scans have no known ratio.
+    measured, ratios = bool((ratios == 0).any()), ratios[ratios > 0]
+    span = f" at oversampling ratios of {ratios.min():.1f} to {ratios.max():.1f}," if len(ratios) else ""
+    source = "measured" if not len(ratios) else "simulated and measured" if measured else "simulated"
     return (
-        f"Trained on simulated patches of {train.size} px with vertical and cross gaps of {widths} px, at oversampling "
-        f"ratios of {ratios.min():.1f} to {ratios.max():.1f}, with Poisson noise only; it predicts smooth counts, "
-        "not their noise, and anything else is untested."
+        f"Trained on {source} patches of {train.size} px with {shapes} gaps of {widths} px,{span} "
+        "with Poisson noise only; it predicts smooth counts, not their noise, and anything else is untested."
     )

@@ -18,12 +18,19 @@ TRIES = 20
 
 
 def draw_corners(
-    shape: tuple[int, ...], size: int, count: int, bias: float, rng: np.random.Generator
+    shape: tuple[int, ...],
+    size: int,
+    count: int,
+    bias: float,
+    rng: np.random.Generator,
+    *,
+    peak: tuple[int, ...] | None = None,
+    legal: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
-    """Draw corners of patches whose centres are the denser, the farther they lie from the array's centre.
+    """Draw corners of patches whose centres are the denser, the farther they lie from the peak.
 
     Rejection sampling: a corner that is uniform over all legal ones is kept with probability (r / r_max)^bias, where
-    r is the distance between the patch's and the array's centre, both at index n//2.
+    r is the distance between the patch's centre, at index n//2, and the peak.
 
     Parameters
     ----------
@@ -37,6 +44,11 @@ def draw_corners(
         Exponent; 0 is uniform.
     rng
         Source of random numbers.
+    peak
+        Voxel of the peak; n//2 on each axis by default.
+    legal
+        Which corners may be drawn, true for those; its shape is that of the array less ``size - 1`` on each axis.
+        All by default.
 
     Returns
     -------
@@ -46,23 +58,68 @@ def draw_corners(
     Raises
     ------
     ConfigError
-        If the patch is larger than the array.
+        If the patch is larger than the array, or no corner is legal.
     """
-    if size > min(shape):
+    check_size(shape, size)
+    places = None if legal is None else np.flatnonzero(legal)
+    if legal is not None and places is not None and not len(places):
         raise ConfigError(
-            f"A patch of {size} px does not fit in an array of {' x '.join(map(str, shape))}: use a smaller patch."
+            f"Every patch of {size} px holds a pixel that was not measured: use a smaller patches.size, or leave this "
+            "scan out."
         )
     extent = np.asarray(shape)
-    centre = extent // 2 - size // 2
-    farthest = float(np.linalg.norm(np.maximum(centre, extent - size - centre)))
+    centre = (extent // 2 if peak is None else np.asarray(peak)) - size // 2
+    farthest = float(np.linalg.norm(np.maximum(np.abs(centre), np.abs(extent - size - centre))))
     drawn = np.empty((0, len(shape)), np.int64)
     while len(drawn) < count:
-        trial = rng.integers(0, extent - size, size=(2 * count + 8, len(shape)), endpoint=True)
+        if legal is None or places is None:
+            trial = rng.integers(0, extent - size, size=(2 * count + 8, len(shape)), endpoint=True)
+        else:
+            flat = places[rng.integers(0, len(places), 2 * count + 8)]
+            trial = np.stack(np.unravel_index(flat, legal.shape), axis=1)
         chance = np.ones(len(trial))
         if farthest > 0:
             chance = (np.linalg.norm(trial - centre, axis=1) / farthest) ** bias
         drawn = np.concatenate([drawn, trial[rng.random(len(trial)) < chance]])
     return drawn[:count]
+
+
+def check_size(shape: tuple[int, ...], size: int) -> None:
+    """Raise `ConfigError` if a patch is larger than the array."""
+    if size > min(shape):
+        raise ConfigError(
+            f"A patch of {size} px does not fit in an array of {' x '.join(map(str, shape))}: use a smaller patch."
+        )
+
+
+def measured_corners(unmeasured: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """Return at which corners a patch holds no unmeasured voxel.
+
+    Parameters
+    ----------
+    unmeasured
+        True where nothing was measured, any number of axes.
+    size
+        Voxels per axis of a patch.
+
+    Returns
+    -------
+    numpy.ndarray
+        Boolean array, ``size - 1`` shorter than `unmeasured` on each axis.
+
+    Raises
+    ------
+    ConfigError
+        If the patch is larger than the array.
+    """
+    check_size(unmeasured.shape, size)
+    found = unmeasured
+    for axis in range(found.ndim):
+        along = np.moveaxis(found, axis, 0)
+        sums = np.zeros((len(along) + 1, *along.shape[1:]), np.int32)
+        np.cumsum(along, axis=0, out=sums[1:])
+        found = np.moveaxis(sums[size:] > sums[:-size], 0, axis)
+    return ~found
 
 
 def extract(array: NDArray[ScalarT], corners: NDArray[np.integer], size: int) -> NDArray[ScalarT]:
@@ -87,7 +144,15 @@ def extract(array: NDArray[ScalarT], corners: NDArray[np.integer], size: int) ->
 
 
 def choose_corners(
-    counts: NDArray[np.unsignedinteger], size: int, count: int, *, bias: float, minimum: int, rng: np.random.Generator
+    counts: NDArray[np.unsignedinteger],
+    size: int,
+    count: int,
+    *,
+    bias: float,
+    minimum: int,
+    rng: np.random.Generator,
+    peak: tuple[int, ...] | None = None,
+    unmeasured: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
     """Draw corners of patches that hold enough counts.
 
@@ -97,7 +162,7 @@ def choose_corners(
     Parameters
     ----------
     counts
-        (n, n, n) counts.
+        Counts, any number of axes.
     size
         Voxels per axis of a patch.
     count
@@ -108,24 +173,31 @@ def choose_corners(
         Fewest counts in a patch.
     rng
         Source of random numbers.
+    peak
+        See `draw_corners`.
+    unmeasured
+        True where nothing was measured; no patch holds such a voxel. None where there is none.
 
     Returns
     -------
     numpy.ndarray
-        (count, 3) first indices.
+        (count, axes) first indices; all 0 where the patch is the whole array.
 
     Raises
     ------
     ConfigError
-        If the patch is larger than the array.
+        If the patch is larger than the array, or every patch holds an unmeasured voxel.
     """
-    corners = draw_corners(counts.shape, size, count, bias, rng)
+    if (size,) * counts.ndim == counts.shape and unmeasured is None:
+        return np.zeros((count, counts.ndim), np.int64)
+    legal = None if unmeasured is None else measured_corners(unmeasured, size)
+    corners = draw_corners(counts.shape, size, count, bias, rng, peak=peak, legal=legal)
     light = _patch_sums(counts, corners, size)
     for _ in range(TRIES - 1):
         dim = np.flatnonzero(light < minimum)
         if not len(dim):
             break
-        trial = draw_corners(counts.shape, size, len(dim), bias, rng)
+        trial = draw_corners(counts.shape, size, len(dim), bias, rng, peak=peak, legal=legal)
         trial_light = _patch_sums(counts, trial, size)
         better = trial_light > light[dim]
         corners[dim[better]] = trial[better]
@@ -191,5 +263,6 @@ def stitch(
 
 
 def _patch_sums(counts: NDArray[np.unsignedinteger], corners: NDArray[np.integer], size: int) -> NDArray[np.int64]:
-    sums: NDArray[np.int64] = extract(counts, corners, size).sum(axis=(1, 2, 3), dtype=np.int64)
-    return sums
+    # Patch by patch: the copies of all of them need not be in memory at once.
+    cubes = sliding_window_view(counts, (size,) * counts.ndim)
+    return np.array([cubes[tuple(corner)].sum(dtype=np.int64) for corner in corners.tolist()], np.int64)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import h5py
 import hdf5plugin
@@ -15,31 +16,39 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from braggworks.datasets.gaps import plan_gaps
-from braggworks.datasets.patches import choose_corners, extract
-from braggworks.diffraction.detector import poisson_counts
+from braggworks.campaigns import Family, Task
+from braggworks.datasets.samples import (
+    ATOM_COLUMNS,
+    COLUMNS,
+    Pattern,
+    Samples,
+    columns_of,
+    decode_phase,
+    holds_mask,
+    particle_samples,
+)
 from braggworks.errors import FileError
 from braggworks.files import create_h5, open_h5, read_json, sha256_of
-from braggworks.seeds import generator
 
 if TYPE_CHECKING:
-    from braggworks.recipes import ShardRecipe
+    from braggworks.recipes import SamplesRecipe
 
-# One value per sample: name and type; corner has three.
-COLUMNS: dict[str, str] = {
-    "particle": "i8",
-    "pattern": "i4",
-    "corner": "i4",
-    "gap_width": "i4",
-    "cross": "u1",
-    "oversampling": "f4",
-    "total_counts": "f8",
-}
+__all__ = [
+    "AGAIN",
+    "COLUMNS",
+    "Pattern",
+    "ShardFiles",
+    "ShardWriter",
+    "Sidecar",
+    "create_shard",
+    "read_columns",
+    "read_sidecar",
+]
+
 AGAIN = "delete it and run `braggworks run` again"
+VOXELS: dict[str, str] = {"counts": "u4", "mask": "u1", "phase": "i2"}
 # Fewer than the 1024 files that a process may usually open.
 _MAX_OPEN = 128
-
-Groups = list[tuple[int, h5py.Group]]
 
 
 @dataclass(frozen=True)
@@ -54,35 +63,54 @@ class Sidecar:
         The shard, relative to the sidecar's folder.
     sha256
         Hash of the shard's bytes.
+    task
+        What its samples are for.
+    shape
+        Voxels of a sample, (z, y, x) or (y, x).
     samples
         Number of samples, the same for each particle.
     particles
         Indices of the particles, in the order of their samples.
-    campaign, batch
+    campaign, family, batch
         Where the samples come from.
     recipe
-        What the samples were made with (`braggworks.config.ShardRecipe`).
+        What the samples were made with (a `braggworks.recipes.SamplesRecipe`).
     counts_sum
         Sum of all counts.
     bytes
         Size of the shard.
+    rejected
+        Draws that were rejected, because their pattern would have been undersampled, and drawn again.
+    provenance
+        Stages, tools and environments that made it; see `braggworks.provenance.lineage`.
     """
 
     kind: str
     file: str
     sha256: str
+    task: str
+    shape: tuple[int, ...]
     samples: int
     particles: tuple[int, ...]
     campaign: str
+    family: str
     batch: int
     recipe: dict[str, Any]
     counts_sum: int
     bytes: int
+    rejected: int
+    provenance: list[dict[str, Any]]
 
     @property
-    def patch_size(self) -> int:
-        """Voxels per axis of a sample."""
-        return int(self.recipe["patches"]["size"])
+    def masked(self) -> bool:
+        """Whether the samples have a mask."""
+        detector = self.recipe.get("detector") or {}
+        return self.task == "inpaint" or detector.get("dead_fraction", 0) > 0 or detector.get("hot_fraction", 0) > 0
+
+    @property
+    def voxels(self) -> dict[str, str]:
+        """Names and types of the arrays with one block of voxels per sample."""
+        return _voxels(self.task, masked=self.masked)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `read_sidecar` reads."""
@@ -96,7 +124,14 @@ def read_sidecar(path: str | Path) -> Sidecar:
         raise FileError(f"{path} is no sidecar of a shard: give the JSON files that `braggworks shard` writes.")
     try:
         sidecar = TypeAdapter(Sidecar).validate_python(value)
-        sound = bool(sidecar.particles) and sidecar.samples % len(sidecar.particles) == 0 and sidecar.patch_size > 0
+        sound = (
+            bool(sidecar.particles)
+            and sidecar.samples % len(sidecar.particles) == 0
+            and len(sidecar.shape) in {2, 3}
+            and set(sidecar.shape) == {int(sidecar.recipe["patches"]["size"])}
+            and sidecar.task in get_args(Task)
+            and sidecar.family in get_args(Family)
+        )
     except (ValidationError, KeyError, TypeError, ValueError):
         sound = False
     if not sound:
@@ -104,61 +139,159 @@ def read_sidecar(path: str | Path) -> Sidecar:
     return sidecar
 
 
-def write_shard(
-    patterns: str | Path,
-    shard: str | Path,
-    recipe: ShardRecipe,
-    progress: Callable[[Groups], Iterable[tuple[int, h5py.Group]]] = iter,
-) -> Sidecar:
-    """Cut the training samples of one batch; the same input gives the same bytes.
+@contextmanager
+def create_shard(
+    path: str | Path,
+    recipe: SamplesRecipe,
+    *,
+    batch: int,
+    particles: Sequence[int],
+    patterns: int,
+    ndim: int,
+) -> Iterator[ShardWriter]:
+    """Open a shard that takes its name only when it is complete; the same patterns give the same bytes.
 
     Parameters
     ----------
-    patterns
-        File of kind ``patterns``.
-    shard
+    path
         File to write.
     recipe
-        Detector and patches.
-    progress
-        Wraps the iteration over particles, for a progress bar.
+        Task, patches and gaps.
+    batch
+        Number of the batch.
+    particles
+        Indices of its particles, in the order in which they will be added.
+    patterns
+        Patterns of each particle.
+    ndim
+        Axes of a pattern: 2 or 3.
 
-    Returns
-    -------
-    Sidecar
-        With `file` relative to the shard's own folder.
+    Yields
+    ------
+    ShardWriter
+        To which each particle's patterns are added; once the block has ended, it gives the sidecar.
 
     Raises
     ------
-    FileError
-        If the patterns are damaged or of another campaign, or the disk is full.
+    ValueError
+        If particles or patterns were added in another order or number.
     ConfigError
-        If the patches do not fit in the patterns, or a voxel gets more counts than 32 bits hold.
+        If patches do not fit in the patterns, or gaps in the patches.
+    FileError
+        If the disk is full or the folder cannot be written.
     """
-    shard = Path(shard)
-    with open_h5(patterns, "patterns") as source:
-        groups, batch, rows = _check_patterns(source, patterns, recipe)
-        with create_h5(shard, "shard", batch=batch, particles=len(groups)) as target:
-            # Fixed-length text lies under a checksum; where other text is damaged, HDF5 may hang instead of failing.
-            texts = {"kind": "shard", "campaign": recipe.campaign, "recipe": recipe.to_json()}
-            target.attrs.update({name: np.bytes_(text) for name, text in texts.items()})
-            total = _write_samples(target, progress(groups), rows, recipe, patterns)
-    return Sidecar(
-        kind="shard",
-        file=shard.name,
-        sha256=sha256_of(shard),
-        samples=rows,
-        particles=tuple(index for index, _ in groups),
-        campaign=recipe.campaign,
-        batch=batch,
-        recipe=json.loads(recipe.to_json()),
-        counts_sum=total,
-        bytes=shard.stat().st_size,
-    )
+    with create_h5(path, "shard", batch=batch, particles=len(particles)) as file:
+        # Fixed-length text lies under a checksum; where other text is damaged, HDF5 may hang instead of failing.
+        texts = {"kind": "shard", "campaign": recipe.campaign, "recipe": recipe.to_json()}
+        file.attrs.update({name: np.bytes_(text) for name, text in texts.items()})
+        writer = ShardWriter(Path(path), file, recipe, batch=batch, particles=particles, patterns=patterns, ndim=ndim)
+        yield writer
+        writer.finish()
+
+
+class ShardWriter:
+    """Writes the samples of one batch, particle by particle; made by `create_shard`.
+
+    Parameters
+    ----------
+    path
+        The shard's final path.
+    file
+        The open file.
+    recipe, batch, particles, patterns, ndim
+        See `create_shard`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        file: h5py.File,
+        recipe: SamplesRecipe,
+        *,
+        batch: int,
+        particles: Sequence[int],
+        patterns: int,
+        ndim: int,
+    ) -> None:
+        self._path, self._file, self._recipe, self._batch = path, file, recipe, batch
+        self._particles, self._patterns, self._shape = tuple(particles), patterns, (recipe.patches.size,) * ndim
+        self._samples = len(self._particles) * patterns * recipe.patches.per_pattern
+        self._added: list[int] = []
+        self._row = self._sum = 0
+        self._columns: dict[str, list[NDArray[Any]]] = {name: [] for name in columns_of(recipe.family)}
+        for name, kind in _voxels(recipe.task, masked=holds_mask(recipe)).items():
+            options = {"chunks": (1, *self._shape), "fletcher32": True, "track_times": False}
+            file.create_dataset(name, (self._samples, *self._shape), kind, **options, **hdf5plugin.Bitshuffle())
+
+    def add(self, index: int, patterns: Iterable[Pattern]) -> None:
+        """Add the next particle.
+
+        Parameters
+        ----------
+        index
+            Its index in the campaign.
+        patterns
+            Its patterns, in order; may be a generator, so that they need not all be in memory.
+
+        Raises
+        ------
+        ValueError, ConfigError
+            See `create_shard`.
+        """
+        if (*self._added, index) != self._particles[: len(self._added) + 1]:
+            raise ValueError(f"particle {index} comes out of turn among {self._particles}")
+        self._added.append(index)
+        for samples in particle_samples(index, patterns, self._patterns, self._recipe, len(self._shape)):
+            self._write(samples)
+
+    def _write(self, samples: Samples) -> None:
+        here = slice(self._row, self._row + len(samples["counts"]))
+        for name in VOXELS:
+            if name in samples:
+                self._file[name][here] = samples[name]
+        for name, values in self._columns.items():
+            values.append(samples[name])
+        self._row, self._sum = here.stop, self._sum + int(samples["counts"].sum(dtype=np.uint64))
+
+    def finish(self) -> None:
+        """Write the per-sample values; `create_shard` calls it."""
+        if tuple(self._added) != self._particles:
+            raise ValueError(f"only {len(self._added)} of {len(self._particles)} particles were added")
+        for name, values in self._columns.items():
+            data = np.concatenate(values)
+            self._file.create_dataset(name, data=data, chunks=data.shape, fletcher32=True, track_times=False)
+
+    def sidecar(self, rejected: int, provenance: list[dict[str, Any]]) -> Sidecar:
+        """Return the sidecar, with `file` relative to the shard's own folder; call it after the block.
+
+        Parameters
+        ----------
+        rejected
+            Draws of the batch that were rejected.
+        provenance
+            What `braggworks.provenance.lineage` returned.
+        """
+        return Sidecar(
+            kind="shard",
+            file=self._path.name,
+            sha256=sha256_of(self._path),
+            task=self._recipe.task,
+            shape=self._shape,
+            samples=self._samples,
+            particles=self._particles,
+            campaign=self._recipe.campaign,
+            family=self._recipe.family,
+            batch=self._batch,
+            recipe=json.loads(self._recipe.to_json()),
+            counts_sum=self._sum,
+            bytes=self._path.stat().st_size,
+            rejected=rejected,
+            provenance=provenance,
+        )
 
 
 def read_columns(path: str | Path, campaign: str) -> dict[str, NDArray[Any]]:
-    """Return the per-sample values of a shard, by the names of `COLUMNS`.
+    """Return the per-sample values of a shard, by the names of `COLUMNS`, and `ATOM_COLUMNS` where it has them.
 
     Parameters
     ----------
@@ -178,7 +311,8 @@ def read_columns(path: str | Path, campaign: str) -> dict[str, NDArray[Any]]:
             found = found.decode(errors="replace") if isinstance(found, bytes) else found
             if found != campaign:
                 raise FileError(f"{path} is a shard of campaign {found!r}, not of {campaign!r}: {AGAIN}.")
-            return {name: file[name][()] for name in COLUMNS}
+            names = [*COLUMNS, *(name for name in ATOM_COLUMNS if name in file)]
+            return {name: file[name][()] for name in names}
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise damaged(path, error) from error
 
@@ -200,111 +334,56 @@ class ShardFiles:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self.paths = list(paths)
-        self._open: dict[int, dict[int, h5py.File]] = {}
+        self._open: dict[int, dict[int, dict[str, h5py.Dataset]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"paths": self.paths, "_open": {}}
 
-    def read(self, shard: int, rows: slice) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
-        """Return counts and masks, (k, p, p, p) each, of consecutive samples of one shard. Raises `FileError`."""
+    def read(self, shard: int, rows: slice, names: Sequence[str]) -> list[NDArray[Any]]:
+        """Return arrays of consecutive samples of one shard.
+
+        Parameters
+        ----------
+        shard
+            Its place in `paths`.
+        rows
+            The samples.
+        names
+            Of ``counts`` (uint32), ``mask`` (uint8) and ``phase`` (returned in radians, float32), those wanted.
+
+        Returns
+        -------
+        list
+            (k, p, ...) each, in the order of `names`.
+
+        Raises
+        ------
+        FileError
+            If the shard is missing or damaged.
+        """
         try:
-            file = self._file(shard)
-            return file["counts"][rows], file["mask"][rows]
+            arrays = self._arrays(shard)
+            found = [arrays[name][rows] for name in names]
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise damaged(self.paths[shard], error) from error
+        return [decode_phase(part) if name == "phase" else part for name, part in zip(names, found, strict=True)]
 
     def close(self) -> None:
         """Close this process's files."""
-        for file in self._open.pop(os.getpid(), {}).values():
-            file.close()
+        for arrays in self._open.pop(os.getpid(), {}).values():
+            arrays["counts"].file.close()
 
-    def _file(self, shard: int) -> h5py.File:
+    def _arrays(self, shard: int) -> dict[str, h5py.Dataset]:
+        """Return the open arrays of a shard: to look one up takes longer than to read a small sample."""
         files = self._open.setdefault(os.getpid(), {})
         if shard not in files:
             if len(files) >= _MAX_OPEN:
-                files.pop(next(iter(files))).close()
-            files[shard] = h5py.File(self.paths[shard], "r")
+                files.pop(next(iter(files)))["counts"].file.close()
+            file = h5py.File(self.paths[shard], "r")
+            files[shard] = {name: file[name] for name in VOXELS if name == "counts" or name in file}
         return files[shard]
 
 
-def _check_patterns(source: h5py.File, path: str | Path, recipe: ShardRecipe) -> tuple[Groups, int, int]:
-    """Return the particles, the batch and the number of samples that follow."""
-    found = source.attrs.get("campaign")
-    if found != recipe.campaign:
-        raise FileError(f"{path} belongs to campaign {found!r}, not {recipe.campaign!r}: give this campaign's file.")
-    try:
-        groups = [(int(name), source[name]) for name in sorted(source)]
-        batch = int(source.attrs["batch"])
-        ((shape, ratios),) = {(group["amplitude"].shape, group["oversampling"].shape) for _, group in groups}
-        whole = len(groups) == int(source.attrs["particles"]) and len(shape) == 4 and ratios == shape[:1]
-    except (KeyError, ValueError):
-        whole = False
-    if not whole or 0 in shape:
-        raise FileError(f"{path} does not hold the patterns of all its particles: delete it and make it again.")
-    return groups, batch, len(groups) * shape[0] * recipe.patches.per_pattern
-
-
-def _write_samples(
-    file: h5py.File, groups: Iterable[tuple[int, h5py.Group]], rows: int, recipe: ShardRecipe, path: str | Path
-) -> int:
-    """Return the sum of all counts."""
-    counts = _create_voxels(file, "counts", rows, recipe.patches.size, "u4")
-    mask = _create_voxels(file, "mask", rows, recipe.patches.size, "u1")
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in COLUMNS}
-    row, total = 0, 0
-    for index, group in groups:
-        for samples in _particle_samples(group, index, recipe, path):
-            here = slice(row, row + len(samples["counts"]))
-            counts[here], mask[here] = samples["counts"], samples["mask"]
-            row, total = here.stop, total + int(samples["counts"].sum(dtype=np.uint64))
-            for name, values in columns.items():
-                values.append(samples[name])
-    for name, values in columns.items():
-        data = np.concatenate(values).astype(COLUMNS[name])
-        file.create_dataset(name, data=data, chunks=data.shape, fletcher32=True, track_times=False)
-    return total
-
-
-def _create_voxels(file: h5py.File, name: str, rows: int, size: int, kind: str) -> h5py.Dataset:
-    cube = (size, size, size)
-    options = {"chunks": (1, *cube), "fletcher32": True, "track_times": False, **hdf5plugin.Bitshuffle()}
-    return file.create_dataset(name, (rows, *cube), kind, **options)
-
-
-def _particle_samples(
-    group: h5py.Group, index: int, recipe: ShardRecipe, path: str | Path
-) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield the samples of each pattern of one particle."""
-    identity = (recipe.campaign, recipe.seed, index)
-    noise, place = generator(*identity, "detector"), generator(*identity, "patches")
-    cut, per_pattern = recipe.patches, recipe.patches.per_pattern
-    amplitude, oversampling = group["amplitude"], group["oversampling"][()]
-    gaps = plan_gaps(
-        index,
-        len(amplitude) * per_pattern,
-        widths=cut.gap_widths_px,
-        cross_fraction=cut.cross_fraction,
-        size=cut.size,
-        rng=place,
-    )
-    for pattern in range(len(amplitude)):
-        photons = float(np.exp(noise.uniform(*np.log(recipe.detector.total_counts))))
-        try:
-            counts = poisson_counts(np.abs(amplitude[pattern].astype(np.complex128)) ** 2, photons, noise)
-        except ValueError as error:
-            raise FileError(f"{path}: particle {index}, pattern {pattern}: {error}; make the file again.") from None
-        corners = choose_corners(
-            counts, cut.size, per_pattern, bias=cut.outward_bias, minimum=cut.minimum_counts, rng=place
-        )
-        rows = slice(pattern * per_pattern, (pattern + 1) * per_pattern)
-        yield {
-            "counts": extract(counts, corners, cut.size),
-            "mask": gaps.masks(cut.size, rows),
-            "particle": np.full(per_pattern, index),
-            "pattern": np.full(per_pattern, pattern),
-            "corner": corners,
-            "gap_width": gaps.width[rows],
-            "cross": gaps.cross[rows],
-            "oversampling": np.full(per_pattern, oversampling[pattern]),
-            "total_counts": np.full(per_pattern, photons),
-        }
+def _voxels(task: str, *, masked: bool) -> dict[str, str]:
+    wanted = {"counts": True, "mask": masked, "phase": task == "phase"}
+    return {name: kind for name, kind in VOXELS.items() if wanted[name]}

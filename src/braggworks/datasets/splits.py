@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Literal
 
 from braggworks.seeds import unit_interval
@@ -13,7 +14,7 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
-def split_of(campaign: str, index: int, splits: SplitConfig) -> Split:
+def split_of(campaign: str, index: int, splits: SplitConfig, held_out: Collection[str] = ()) -> Split:
     """Return the split of a particle, whatever other particles there are.
 
     A number in [0, 1) that belongs to the identity is compared with the fractions; test takes the lower end and
@@ -27,7 +28,11 @@ def split_of(campaign: str, index: int, splits: SplitConfig) -> Split:
         Index of the particle in it.
     splits
         Fractions and seed.
+    held_out
+        Campaigns of the release whose particles are all in the test split, whatever the fractions.
     """
+    if campaign in held_out:
+        return "test"
     place = unit_interval(campaign, index, splits.seed, "split")
     if place < splits.test:
         return "test"

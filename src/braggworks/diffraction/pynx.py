@@ -6,6 +6,7 @@ Favre-Nicolin, Coraux, Richard & Renevier, J. Appl. Cryst. 44, 635 (2011), doi:1
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from braggworks.diffraction.engines import ComplexArray, Engine, FloatArray
 from braggworks.errors import MissingToolError
@@ -16,7 +17,14 @@ _LANES = 4  # PyNX adds four atoms at once, and each of its threads must get a m
 
 
 def amplitude(positions: FloatArray, centre: FloatArray, dq: float, n: int, threads: int) -> ComplexArray:
-    """Return the kinematic amplitude; see `braggworks.diffraction.engines.Amplitude`.
+    """Return the kinematic amplitude; see `braggworks.diffraction.engines.Amplitude`."""
+    return amplitude_planes(positions, centre, dq, n, np.arange(n), threads=threads)
+
+
+def amplitude_planes(
+    positions: FloatArray, centre: FloatArray, dq: float, n: int, planes: npt.NDArray[np.integer], *, threads: int
+) -> ComplexArray:
+    """Return the amplitude on some planes of constant z, shape (planes, n, n).
 
     PyNX works in float32, in which the phase 2 pi centre . r of a particle would lose digits. So one plane of the grid
     is computed per call, with the phase along z and of the centre, less whole turns, as the third coordinate:
@@ -29,11 +37,11 @@ def amplitude(positions: FloatArray, centre: FloatArray, dq: float, n: int, thre
     k = np.arange(n, dtype=np.float32) - n // 2
     kx, ky = (axis.copy() for axis in np.meshgrid(k, k))
     one = np.ones_like(kx)
-    result = np.zeros((n, n, n), dtype=np.complex128)
+    result = np.zeros((len(planes), n, n), dtype=np.complex128)
     for block in _blocks(len(positions)):
         padding = -(block.stop - block.start) % (_LANES * threads)
         X, Y = (_pad(axis[block], padding) for axis in (x, y))
-        for plane, kz in enumerate(k.astype(np.float64)):
+        for plane, kz in enumerate(planes - n // 2):
             turns = kz * z[block] + phase[block]
             P = _pad(turns - np.round(turns), padding)
             values, _ = Fhkl_thread(kx, ky, one, X, Y, P, gpu_name="cpu", language="cpu", nbCPUthread=threads)

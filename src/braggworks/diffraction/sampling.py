@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,11 @@ import numpy.typing as npt
 from braggworks.errors import ConfigError
 
 FloatArray = npt.NDArray[np.float64]
+
+#: Smallest oversampling ratio at which the intensity holds the object's whole autocorrelation.
+NYQUIST = 2.0
+#: Draws of one pattern's geometry before giving up.
+MOST_DRAWS = 100
 
 # Differences between fcc reflections that can come closest to a cubic grid: <111>, <200>, <220>.
 _NEIGHBOURS = np.array(
@@ -49,6 +55,30 @@ class QGrid:
         z, y, x = np.meshgrid(k, k, k, indexing="ij")
         return self.centre + self.dq * np.stack([x, y, z], axis=-1)
 
+    @property
+    def voxel(self) -> float:
+        """Edge of a voxel of the object, in angstrom."""
+        return 1 / (self.n * self.dq)
+
+
+class Lattice(Protocol):
+    """What drawing a view needs to know of a relaxed crystal."""
+
+    @property
+    def atoms(self) -> FloatArray:
+        """Positions in the laboratory, shape (N, 3), in angstrom."""
+
+    @property
+    def lattice_constant(self) -> float:
+        """Edge of the cubic cell, in angstrom."""
+
+    @property
+    def orientation(self) -> FloatArray:
+        """Rotation from the cubic axes to the laboratory, shape (3, 3)."""
+
+    def centre(self, reflection: Sequence[int]) -> FloatArray:
+        """Return the scattering vector of the mean relaxed lattice, shape (3,), in 1/angstrom."""
+
 
 @dataclass(frozen=True, eq=False)
 class View:
@@ -58,18 +88,27 @@ class View:
     ----------
     rotation
         Proper rotation, shape (3, 3): rotated = rotation @ laboratory.
+    reflection
+        Miller indices hkl.
+    ratio
+        Oversampling ratio along the largest extent of the rotated particle, as drawn.
     oversampling
-        Oversampling ratio along the largest extent of the rotated particle.
+        Oversampling ratio along z, y, x, as measured on the grid: voxels per axis over the particle's extent in them.
     grid
         The scattering vectors, in the rotated frame.
     crowded
         Whether another reflection reaches into the grid.
+    rejected
+        Number of draws before this one that were rejected.
     """
 
     rotation: FloatArray
-    oversampling: float
+    reflection: tuple[int, int, int]
+    ratio: float
+    oversampling: FloatArray
     grid: QGrid
     crowded: bool
+    rejected: int
 
 
 def is_allowed_fcc(reflection: Sequence[int]) -> bool:
@@ -105,37 +144,6 @@ def reflection_vector(reflection: Sequence[int], lattice_constant: float, orient
             "use three even or three odd indices, such as [1, 1, 1]."
         )
     return np.asarray(orientation @ (np.asarray(reflection, dtype=np.float64) / lattice_constant))
-
-
-def displacement_gradient(positions: FloatArray, displacement: FloatArray) -> FloatArray:
-    """Return the homogeneous part of a displacement field: E in the least-squares fit u = E r + constant.
-
-    Parameters
-    ----------
-    positions, displacement
-        Reference positions r and displacements u, shape (N, 3), in angstrom.
-
-    Returns
-    -------
-    ndarray
-        E, shape (3, 3), dimensionless; rows are components of u. A flat direction of the particle gets zero gradient.
-    """
-    r = positions - positions.mean(axis=0)
-    u = displacement - displacement.mean(axis=0)
-    return np.asarray(np.linalg.lstsq(r, u, rcond=None)[0].T)
-
-
-def deformed_reflection(G: FloatArray, gradient: FloatArray) -> FloatArray:
-    """Return G of the homogeneously deformed lattice: r -> (I + E) r takes G to (I + E)^-T G.
-
-    Parameters
-    ----------
-    G
-        Reciprocal-lattice vector of the reference lattice, shape (3,), in 1/angstrom.
-    gradient
-        Displacement gradient E, shape (3, 3).
-    """
-    return np.asarray(np.linalg.solve((np.eye(3) + gradient).T, G))
 
 
 def random_rotation(rng: np.random.Generator) -> FloatArray:
@@ -186,46 +194,87 @@ def clear_oversampling(n: int, extent: float, lattice_constant: float, frame: Fl
     return float(n / 2 / fringes) if fringes > 0 else np.inf
 
 
+def extents_in_voxels(atoms: FloatArray, voxel: float) -> npt.NDArray[np.int64]:
+    """Return how many voxels a particle extends over along z, y, x: from the first to the last that holds an atom.
+
+    Parameters
+    ----------
+    atoms
+        Positions (x, y, z), shape (N, 3), in angstrom; the origin is the centre of a voxel.
+    voxel
+        Edge of a voxel, in angstrom.
+    """
+    nearest = nearest_voxels(np.stack([atoms.min(axis=0), atoms.max(axis=0)]), voxel)
+    return np.asarray((nearest[1] - nearest[0] + 1)[::-1])
+
+
+def nearest_voxels(positions: FloatArray, voxel: float) -> npt.NDArray[np.int64]:
+    """Return the voxels (x, y, z), counted from the origin's, nearest to positions (N, 3), both in angstrom."""
+    # Up at the half, always, so that a plane of atoms on voxel edges does not fall to both sides.
+    return np.floor(positions / voxel + 0.5).astype(np.int64)
+
+
+def measured_oversampling(n: int, extents: npt.ArrayLike) -> FloatArray:
+    """Return the oversampling ratio of each axis: n voxels over the extents in voxels."""
+    return np.asarray(n / np.asarray(extents, dtype=np.float64))
+
+
 def draw_view(
     rng: np.random.Generator,
-    atoms: FloatArray,
-    G: FloatArray,
+    crystal: Lattice,
+    reflections: Sequence[tuple[int, int, int]],
     *,
     n: int,
     oversampling: tuple[float, float],
     rotate: bool,
-    lattice_constant: float,
-    orientation: FloatArray,
 ) -> View:
     """Draw the geometry of one pattern.
 
     The oversampling ratio is uniform between the two limits, where the lower one is raised as far as needed, and at
-    most to the upper one, to keep other reflections out of the grid (see `clear_oversampling`).
+    most to the upper one, to keep other reflections out of the grid (see `clear_oversampling`). Then the particle is
+    measured on the voxels of the object; where an axis has an oversampling below 2, everything is drawn again.
 
     Parameters
     ----------
     rng
-        Takes the same five numbers for every pattern, whatever the settings.
-    atoms
-        Relaxed positions in the laboratory, shape (N, 3), in angstrom.
-    G
-        Scattering vector of the relaxed lattice in the laboratory, shape (3,), in 1/angstrom.
+        Takes the same numbers for every draw, whatever the settings: five, and one more where there are several
+        reflections.
+    crystal
+        The relaxed crystal (`braggworks.diffraction.relaxed.RelaxedCrystal`).
+    reflections
+        Miller indices, one of which is taken, all with equal probability.
     n
         Voxels per axis.
     oversampling
         Smallest and largest oversampling ratio.
     rotate
         Whether particle and G are rotated at random together, against the grid.
-    lattice_constant, orientation
-        As in `reflection_vector`.
+
+    Raises
+    ------
+    ConfigError
+        If `MOST_DRAWS` draws are rejected one after the other.
     """
-    drawn = random_rotation(rng)
-    uniform = rng.random()
-    rotation = drawn if rotate else np.eye(3)
-    extent = largest_extent(atoms @ rotation.T)
-    low, high = oversampling
-    clear = clear_oversampling(n, extent, lattice_constant, rotation @ orientation)
-    low = min(max(low, clear), high)
-    ratio = low + (high - low) * uniform
-    grid = QGrid(n, voxel_size(extent, ratio), rotation @ G)
-    return View(rotation, ratio, grid, crowded=ratio < clear)
+    for rejected in range(MOST_DRAWS):
+        rotation, uniform = random_rotation(rng), rng.random()
+        reflection = draw_reflection(rng, reflections)
+        rotation = rotation if rotate else np.eye(3)
+        atoms = crystal.atoms @ rotation.T
+        extent = largest_extent(atoms)
+        low, high = oversampling
+        clear = clear_oversampling(n, extent, crystal.lattice_constant, rotation @ crystal.orientation)
+        low = min(max(low, clear), high)
+        ratio = low + (high - low) * uniform
+        grid = QGrid(n, voxel_size(extent, ratio), rotation @ crystal.centre(reflection))
+        measured = measured_oversampling(n, extents_in_voxels(atoms, grid.voxel))
+        if measured.min() >= NYQUIST:
+            return View(rotation, reflection, ratio, measured, grid, ratio < clear, rejected)
+    raise ConfigError(
+        f"None of {MOST_DRAWS} draws has an oversampling of 2 or more along every axis of the grid of {n}^3 voxels: "
+        f"raise diffraction.oversampling, which is {low:g} to {high:g}, or diffraction.grid."
+    )
+
+
+def draw_reflection(rng: np.random.Generator, reflections: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
+    """Return one of the reflections; a single one takes no random number."""
+    return reflections[0] if len(reflections) == 1 else reflections[int(rng.integers(len(reflections)))]

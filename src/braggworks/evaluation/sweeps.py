@@ -34,7 +34,7 @@ class Patches:
     campaign
         (n,) name of the campaign.
     oversampling
-        (n,) oversampling ratio of the pattern.
+        (n,) smallest oversampling ratio of the pattern's axes; 0 for measured scans.
     """
 
     counts: NDArray[Any]

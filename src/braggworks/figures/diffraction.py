@@ -9,7 +9,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from braggworks.figures.objects import SUPPORT_LEVEL, Pattern, object_from_amplitude, without_piston
-from braggworks.figures.style import OUTSIDE_GREY, WIDE_MM, Look, new_figure, phase_colorbar, phase_scale, styled
+from braggworks.figures.style import (
+    OUTSIDE_GREY,
+    WIDE_MM,
+    Look,
+    new_figure,
+    outline,
+    phase_colorbar,
+    phase_scale,
+    styled,
+)
 
 # Plane of each column: (fixed axis, horizontal axis, vertical axis), as indices of (z, y, x).
 _PLANES = ((0, 2, 1), (1, 2, 0), (2, 1, 0))
@@ -30,7 +39,7 @@ def draw(pattern: Pattern, look: Look) -> Figure:
     """
     figure = new_figure(WIDE_MM, 156)
     axes = figure.subplots(3, 3)
-    figure.suptitle(f"{pattern.label}; oversampling {pattern.oversampling:.1f}, voxel {pattern.dq:.2g} 1/Å")
+    figure.suptitle(f"{pattern.label}\n{pattern.sampling}")
     intensity_row(figure, list(axes[0]), pattern, look)
     _object_rows(figure, axes[1:], pattern, look)
     return figure
@@ -74,6 +83,7 @@ def _object_rows(figure: Figure, grid: NDArray[np.object_], pattern: Pattern, lo
         )
         bottom = grid[1, column].imshow(phase.take(n // 2, axis=fixed), extent=(*half, *half), **scale)
         grid[1, column].set_facecolor(OUTSIDE_GREY)
+        outline(grid[1, column], inside.take(n // 2, axis=fixed), (*half, *half))
         for axes in grid[:, column]:
             axes.set(xlim=(-extent, extent), ylim=(-extent, extent))
             axes.set_xlabel(f"${_NAMES[across]}$ (nm)")

@@ -22,15 +22,21 @@ class Pattern:
     dq
         Voxel size, in 1/angstrom.
     oversampling
-        Oversampling ratio along the particle's largest extent.
+        Measured oversampling ratio along z, y and x.
     label
         What the particle is, such as ``"wulff Au, 4321 atoms"``.
     """
 
     amplitude: NDArray[np.complexfloating]
     dq: float
-    oversampling: float
+    oversampling: tuple[float, ...]
     label: str
+
+    @property
+    def sampling(self) -> str:
+        """Say how finely the pattern is sampled."""
+        ratios = ", ".join(f"{value:.1f}" for value in self.oversampling)
+        return f"oversampling {ratios} (z, y, x), voxel {self.dq:.2g} 1/Å"
 
 
 def object_from_amplitude(

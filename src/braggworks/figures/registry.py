@@ -21,6 +21,8 @@ class Entry:
         What is seen.
     repeats
         The last input may be given several times.
+    optional
+        What further files may hold, in order.
     suffix
         What is written: ``.png``, or ``.json`` for the mesh.
     """
@@ -30,12 +32,26 @@ class Entry:
     inputs: tuple[str, ...]
     about: str
     repeats: bool = False
+    optional: tuple[str, ...] = ()
     suffix: str = ".png"
 
 
 FIGURES: dict[str, Entry] = {
     "crystal": Entry("crystal", "draw", ("relaxed.h5",), "relaxed particles, cut open", repeats=True),
+    "displacement": Entry(
+        "displacement", "draw", ("relaxed.h5",), "a particle, and where its atoms moved", repeats=True
+    ),
     "diffraction": Entry("diffraction", "draw", ("patterns.h5",), "a pattern in three slices, and its object"),
+    "steps": Entry("steps", "draw", ("steps.h5",), "the steps that lead to a 2-D pattern"),
+    "patches": Entry(
+        "patches",
+        "draw",
+        ("patterns.h5", "shard.h5"),
+        "where samples are cut from a pattern",
+        optional=("examples.h5",),
+    ),
+    "gallery": Entry("gallery", "draw", ("shard.h5",), "a sheet of a campaign's samples"),
+    "distributions": Entry("distributions", "draw", ("shard.h5",), "what the campaigns' samples span", repeats=True),
     "patch": Entry("patch", "draw", ("examples.h5",), "held-out patches with their gap filled"),
     "gap-width": Entry("gap_width", "draw", ("gap_width.nc",), "accuracy against gap width"),
     "engines": Entry(

@@ -20,9 +20,12 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "workflow": ("draw_rulegraph",),
     "particles": ("cut_crystals",),
     "relax": ("relax_batch",),
-    "scatter": ("scatter_batch", "compare_engines", "cut_shard", "write_manifest"),
+    "scatter": ("scatter_batch", "grid_batch", "compare_engines", "cut_shard", "write_manifest"),
     "pynx": ("scatter_batch_pynx",),
     "learn": (
+        "simulate_batch",
+        "show_steps",
+        "cut_scan_shard",
         "train_network",
         "evaluate_network",
         "check_network",

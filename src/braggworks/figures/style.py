@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import FuncNorm
+from matplotlib.colors import Colormap, FuncNorm, ListedColormap, Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
@@ -59,9 +60,13 @@ COLOURS = {
     "train": "#0072B2",
     "validation": "#D55E00",
 }
+# The same colours for things without a name of their own, in order.
+SERIES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GAP_GREY = "#B5B5B5"
 DIVERGING_CMAP = "RdBu_r"
 OUTSIDE_GREY = "#DDDDDD"
+# Of pixels without a count, where a picture must tell them from pixels with few.
+EMPTY_WHITE = "#FFFFFF"
 
 # Decorates every drawing function, so that its figure looks the same wherever it is called.
 styled = mpl.rc_context(RC)  # type: ignore[arg-type]
@@ -91,7 +96,7 @@ def new_figure(width_mm: float, height_mm: float) -> Figure:
 
 
 @styled
-def save_png(figure: Figure, path: str | Path, dpi: int) -> None:
+def save_png(figure: Figure, path: str | Path | IO[bytes], dpi: int) -> None:
     """Write a figure as PNG whose bytes depend on the figure alone: no date and no program version.
 
     Parameters
@@ -99,7 +104,7 @@ def save_png(figure: Figure, path: str | Path, dpi: int) -> None:
     figure
         What to write.
     path
-        File to write, whatever its suffix.
+        File to write, whatever its suffix, or a stream.
     dpi
         Dots per inch.
     """
@@ -109,6 +114,19 @@ def save_png(figure: Figure, path: str | Path, dpi: int) -> None:
 def counts_norm(maximum: float) -> FuncNorm:
     """Return the scale log(1 + counts) from 0 to `maximum`, so that empty pixels have a colour of their own."""
     return FuncNorm((np.log1p, np.expm1), vmin=0.0, vmax=max(float(maximum), 1.0))
+
+
+def counts_cmap(look: Look) -> Colormap:
+    """Return the map for images drawn with `counts_norm`: white where nothing was counted, grey in gaps.
+
+    Parameters
+    ----------
+    look
+        Colour maps.
+    """
+    colours = mpl.colormaps[look.intensity_cmap](np.linspace(0, 1, 256))
+    colours[0] = to_rgba(EMPTY_WHITE)
+    return ListedColormap(colours).with_extremes(bad=GAP_GREY)
 
 
 def counts_colorbar(
@@ -126,6 +144,45 @@ def counts_colorbar(
     bar.ax.minorticks_off()
     bar.set_label(label)
     return bar
+
+
+def relative_colorbar(image: AxesImage, axes: Axes | Sequence[Axes], **options: Any) -> None:
+    """Add a colour bar for images that were each drawn with `counts_norm` to their own largest value."""
+    figure = image.get_figure(root=True)
+    assert isinstance(figure, Figure)  # noqa: S101
+    mappable = ScalarMappable(Normalize(0, 1), image.get_cmap())
+    bar = figure.colorbar(mappable, ax=axes, **{"pad": 0.01, "shrink": 0.8, **options})
+    bar.set_ticks([0, 1], labels=["0", "max"])
+    bar.set_label("log(1 + counts) / its maximum")
+
+
+def outline(axes: Axes, inside: NDArray[np.bool_], extent: tuple[float, ...] | None = None) -> None:
+    """Draw the border of an object, so that its phase is told from the empty pixels around it.
+
+    Parameters
+    ----------
+    axes
+        Axes that show the slice.
+    inside
+        True in the object, shape (rows, columns).
+    extent
+        As in ``imshow``; None counts pixels.
+    """
+    if not inside.any() or inside.all():
+        return
+    rows, columns = inside.shape
+    left, right, low, high = extent or (-0.5, columns - 0.5, -0.5, rows - 0.5)
+    # Much finer than the pixels, so that the line keeps to their edges.
+    fine = np.kron(inside, np.ones((8, 8)))
+    x = left + (np.arange(8 * columns) + 0.5) * (right - left) / (8 * columns)
+    y = low + (np.arange(8 * rows) + 0.5) * (high - low) / (8 * rows)
+    axes.contour(x, y, fine, levels=[0.5], colors="black", linewidths=0.5)
+
+
+def power_text(value: float) -> str:
+    """Return a number with two digits, as a multiple of a power of ten."""
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"${mantissa}\\times10^{{{int(exponent)}}}$"
 
 
 def _decade(value: int) -> str:
@@ -178,6 +235,11 @@ def mark_gap(axes: Axes, mask: NDArray[np.bool_], colour: str = "white") -> None
         edges = np.flatnonzero(np.diff(full.astype(np.int8))) + 0.5
         for edge in edges:
             line(float(edge), color=colour, linewidth=0.6, linestyle=(0, (1, 1.5)))
+
+
+def panel_title(axes: Axes, letter: str, title: str) -> None:
+    """Write a panel's letter and title above it, from its left edge."""
+    axes.set_title(f"$\\bf{{{letter}}}$  {title}", loc="left")
 
 
 def corner_text(axes: Axes, text: str, colour: str = "white") -> None:

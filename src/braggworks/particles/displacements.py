@@ -1,4 +1,4 @@
-"""Displacement fields of atoms: rigid motion, homogeneous strain, the held layer."""
+"""Displacement fields of atoms: rigid motion, the homogeneous part, the held layer."""
 
 from __future__ import annotations
 
@@ -44,23 +44,25 @@ def without_rigid_motion(reference: Array, moved: Array) -> tuple[Array, float]:
     return aligned - (reference - reference.mean(axis=0)), rotation_angle(rotation)
 
 
-def homogeneous_strain(reference: Array, displacement: Array) -> Array:
-    """Return the mean strain tensor, shape (3, 3).
+def affine_gradient(reference: Array, displacement: Array) -> Array:
+    """Return the homogeneous part of a displacement field: A in the least-squares fit u = A r + constant.
 
     Parameters
     ----------
     reference
-        Positions, shape (N, 3), in angstrom; the atoms must not all lie in one plane.
+        Positions r, shape (N, 3), in angstrom.
     displacement
         Displacements u, shape (N, 3), in angstrom.
 
-    Notes
-    -----
-    The symmetric part of A in the least-squares fit u = A r + b.
+    Returns
+    -------
+    ndarray
+        A, shape (3, 3), dimensionless, with A[i, j] = du_i/dr_j; its symmetric part is the mean strain. A direction in
+        which the atoms do not extend gets zero gradient.
     """
     centred = reference - reference.mean(axis=0)
-    gradient = np.linalg.lstsq(centred, displacement - displacement.mean(axis=0), rcond=None)[0].T
-    return np.asarray((gradient + gradient.T) / 2, dtype=np.float64)
+    gradient = np.linalg.lstsq(centred, displacement - displacement.mean(axis=0), rcond=None)[0]
+    return np.asarray(gradient.T, dtype=np.float64)
 
 
 def clamped_layer(positions: Array, thickness: float, interface_normal: Array | None = None) -> NDArray[np.bool_]:

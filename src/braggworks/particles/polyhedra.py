@@ -46,15 +46,21 @@ class Polyhedron:
     @cached_property
     def vertices(self) -> Array:
         """Corners, shape (V, 3), in angstrom; a corner where more than three planes meet may occur more than once."""
-        # The centre of the largest inscribed sphere (x, y, z, radius) is the interior point that Qhull asks for.
+        halfspaces = np.column_stack([self.normals, -self.distances])
+        return np.asarray(HalfspaceIntersection(halfspaces, self._interior).intersections, dtype=np.float64)
+
+    @property
+    def _interior(self) -> Array:
+        """A point well inside: the origin where it is one, or the centre of the largest inscribed sphere."""
+        if self.distances.min() > 0.1 * self.distances.max():
+            return np.zeros(3)
         inscribed = linprog(
             [0, 0, 0, -1],
             A_ub=np.column_stack([self.normals, np.ones(len(self.normals))]),
             b_ub=self.distances,
             bounds=[(None, None)] * 3 + [(0, None)],
         )
-        halfspaces = np.column_stack([self.normals, -self.distances])
-        return np.asarray(HalfspaceIntersection(halfspaces, inscribed.x[:3]).intersections, dtype=np.float64)
+        return np.asarray(inscribed.x[:3], dtype=np.float64)
 
     @property
     def volume(self) -> float:

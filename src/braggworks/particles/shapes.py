@@ -12,7 +12,6 @@ from itertools import permutations, product
 from typing import Any
 
 import numpy as np
-from wulffpack import SingleCrystal, Winterbottom
 
 from braggworks.particles.materials import Material
 from braggworks.particles.polyhedra import Array, Polyhedron, closed
@@ -33,14 +32,13 @@ MAX_ASPECT_RATIO = 2.0
 
 def wulff(material: Material, rng: np.random.Generator) -> Polyhedron:
     """Equilibrium shape of a free particle, with slightly varied surface energies."""
-    return wulff_construction(_varied(material, rng))
+    return wulff_construction(varied_energies(material, rng))
 
 
 def winterbottom(material: Material, rng: np.random.Generator) -> Polyhedron:
     """Equilibrium shape on a substrate, with drawn interface direction, (111) or (100), and interface energy."""
-    energies = _varied(material, rng)
-    direction: Miller = (1, 1, 1) if rng.random() < 0.5 else (1, 0, 0)
-    return winterbottom_construction(energies, direction, rng.uniform(*INTERFACE_ENERGY) * min(energies.values()))
+    energies = varied_energies(material, rng)
+    return winterbottom_construction(energies, *draw_interface(energies, rng))
 
 
 def cube(material: Material, rng: np.random.Generator) -> Polyhedron:
@@ -88,6 +86,8 @@ def wulff_construction(energies: Mapping[Miller, float]) -> Polyhedron:
     energies
         Energy per area of each family of planes, in any unit.
     """
+    from wulffpack import SingleCrystal
+
     with _quiet():
         return _polyhedron(SingleCrystal(dict(energies)))
 
@@ -111,6 +111,8 @@ def winterbottom_construction(
     -----
     Winterbottom, Acta Metall. 15, 303 (1967), doi:10.1016/0001-6160(67)90206-4.
     """
+    from wulffpack import Winterbottom
+
     with _quiet():
         particle = Winterbottom(dict(energies), direction, interface_energy)
     return _polyhedron(particle, np.array(direction) / np.linalg.norm(direction))
@@ -127,11 +129,18 @@ def family(indices: Miller) -> Array:
     return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True), dtype=np.float64)
 
 
-def _varied(material: Material, rng: np.random.Generator) -> dict[Miller, float]:
+def varied_energies(material: Material, rng: np.random.Generator) -> dict[Miller, float]:
+    """Return a material's surface energies, in J/m^2, each drawn uniformly within `ENERGY_SPREAD` of its value."""
     return {
         indices: energy * rng.uniform(1 - ENERGY_SPREAD, 1 + ENERGY_SPREAD)
         for indices, energy in material.surface_energies.items()
     }
+
+
+def draw_interface(energies: Mapping[Miller, float], rng: np.random.Generator) -> tuple[Miller, float]:
+    """Return the Miller indices of a facet at a substrate, (111) or (100), and the interface's energy, in J/m^2."""
+    direction: Miller = (1, 1, 1) if rng.random() < 0.5 else (1, 0, 0)
+    return direction, rng.uniform(*INTERFACE_ENERGY) * min(energies.values())
 
 
 def _polyhedron(particle: Any, interface_normal: Array | None = None) -> Polyhedron:

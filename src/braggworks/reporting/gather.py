@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from braggworks.campaigns import AtomisticCampaign, SamplingConfig, Shape3dCampaign
 from braggworks.config import Config
 from braggworks.records import Record
 from braggworks.reporting.benchmarks import RuleCost
@@ -14,16 +16,97 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def dataset_records(config: Config, manifest: dict[str, Any]) -> list[Record]:
-    """Return the size of the dataset: particles and samples by split."""
-    seed = config.splits.seed
-    records = [
-        Record(f"dataset.{what}.{split}", counts[what], what, seed=seed)
-        for split, counts in sorted(manifest["splits"].items())
-        for what in ("particles", "samples")
-    ]
-    total = sum(counts["samples"] for counts in manifest["splits"].values())
-    return [Record("dataset.samples", total, "samples", **_beside(INPAINTING_PATCHES)), *records]
+@dataclass(frozen=True)
+class CampaignRow:
+    """What a run has of one campaign, for the report's table.
+
+    Parameters
+    ----------
+    name, family, task
+        Which one.
+    particles, patterns, samples
+        How many there are.
+    rejected
+        Draws that were rejected because their pattern would have been undersampled, and drawn again.
+    shape
+        Voxels of a sample, as text.
+    bytes_per_sample
+        Mean over the release that holds it.
+    """
+
+    name: str
+    family: str
+    task: str
+    particles: int
+    patterns: int
+    samples: int
+    rejected: int
+    shape: str
+    bytes_per_sample: float
+
+
+def campaign_rows(config: Config, manifests: Mapping[str, dict[str, Any]]) -> list[CampaignRow]:
+    """Return one row per campaign of the run, in the order of the configuration.
+
+    Parameters
+    ----------
+    config
+        The run.
+    manifests
+        Manifests by release.
+
+    Raises
+    ------
+    KeyError
+        If a manifest lacks a value, or holds a campaign that the run does not have.
+    """
+    known = {campaign.name: campaign for campaign in config.campaigns}
+    rows: dict[str, CampaignRow] = {}
+    for manifest in manifests.values():
+        for entry in manifest["campaigns"]:
+            campaign = known[entry["name"]]
+            rows[campaign.name] = CampaignRow(
+                name=campaign.name,
+                family=campaign.family,
+                task=campaign.task,
+                particles=entry["particles"],
+                patterns=entry["samples"] // campaign.patches.per_pattern,
+                samples=entry["samples"],
+                rejected=entry["rejected"],
+                shape=" × ".join(map(str, manifest["shape"])),
+                bytes_per_sample=manifest["bytes"] / manifest["samples"],
+            )
+    return [rows[campaign.name] for campaign in config.campaigns if campaign.name in rows]
+
+
+def dataset_records(config: Config, manifests: Mapping[str, dict[str, Any]]) -> list[Record]:
+    """Return the size of the data: of all campaigns, by split of the release that is trained on, by release.
+
+    Parameters
+    ----------
+    config
+        The run.
+    manifests
+        Manifests by release.
+    """
+    rows = campaign_rows(config, manifests)
+    trained = manifests[config.training.release] if config.training else None
+    total = trained["samples"] if trained else sum(row.samples for row in rows)
+    beside = _beside(INPAINTING_PATCHES) if trained else {}
+    records = [Record("dataset.samples", total, "samples", **beside)]
+    if trained:
+        records += [
+            Record(f"dataset.{what}.{split}", counts[what], what, seed=config.splits.seed)
+            for split, counts in sorted(trained["splits"].items())
+            for what in ("particles", "samples")
+        ]
+    for release, manifest in manifests.items():
+        size = manifest["bytes"] / manifest["samples"]
+        records.append(Record(f"dataset.bytes_per_sample.{release}", size, "bytes/sample", n=manifest["samples"]))
+    for row in rows:
+        tried = row.patterns + row.rejected
+        records.append(Record(f"dataset.rejected.{row.name}", row.rejected, "patterns", n=tried))
+    return records
 
 
 def engine_records(engines: dict[str, Any]) -> list[Record]:
@@ -41,6 +124,7 @@ def engine_records(engines: dict[str, Any]) -> list[Record]:
 
 def training_records(config: Config, card: dict[str, Any]) -> list[Record]:
     """Return the network's size, and what its training took and reached."""
+    assert config.training is not None  # noqa: S101
     seed = config.training.seed
     return [
         Record(
@@ -91,13 +175,20 @@ def _mean_record(
 
 def _protocol(config: Config) -> str:
     """Say how this run's held-out patches differ from the published ones."""
+    assert config.training is not None  # noqa: S101
     campaigns = [config.campaign(name) for name in config.release(config.training.release).campaigns]
-    low = min(campaign.diffraction.oversampling[0] for campaign in campaigns)
-    high = max(campaign.diffraction.oversampling[1] for campaign in campaigns)
-    grid = max(campaign.diffraction.grid for campaign in campaigns)
+    sampled: list[SamplingConfig] = [c.diffraction for c in campaigns if isinstance(c, AtomisticCampaign)]
+    sampled += [c.sampling for c in campaigns if isinstance(c, Shape3dCampaign)]
+    parts = []
+    if sampled:
+        low, high = min(part.oversampling[0] for part in sampled), max(part.oversampling[1] for part in sampled)
+        grid = max(part.grid for part in sampled)
+        parts.append(f"patches of {grid}^3 patterns with Poisson noise, oversampling {low:g} to {high:g}")
+    if any(campaign.family == "scan" for campaign in campaigns):
+        parts.append("patches of measured scans")
     start = ", starting from linear interpolation" if config.training.network.residual else ""
     return (
-        f"here: patches of {grid}^3 patterns with Poisson noise, oversampling {low:g} to {high:g}, one network of "
+        f"here: {' and '.join(parts) or 'other patches'}, one network of "
         f"width {config.training.network.width:g} for all widths of gap{start}"
     )
 

@@ -15,7 +15,12 @@ import plotly.io
 
 def image_source(path: str | Path) -> str:
     """Return a PNG as a data address for an ``img`` element."""
-    return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode("ascii")
+    return png_address(Path(path).read_bytes())
+
+
+def png_address(png: bytes) -> str:
+    """Return the bytes of a PNG as a data address."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def surface_html(mesh: dict[str, Any]) -> str:

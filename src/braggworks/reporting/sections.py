@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from braggworks.config import Config
+
+GALLERY = "gallery-"
+#: Figure of the section that starts what the report says of the data; sheets of samples follow it.
+DATA = "distributions"
 
 
 @dataclass(frozen=True)
@@ -20,81 +27,154 @@ class Section:
         """Name that links point to."""
         return self.figure
 
+    @property
+    def is_part(self) -> bool:
+        """Whether it stands below another section rather than beside it."""
+        return self.figure.startswith(GALLERY)
 
-def sections(scores: dict[str, Any], engines: dict[str, Any] | None, gap_px: int) -> list[Section]:
-    """Return the sections of a report, in order.
+
+@dataclass(frozen=True)
+class Findings:
+    """What the words of some sections depend on.
 
     Parameters
     ----------
+    config
+        The run.
     scores
-        Scores of the scan.
+        Scores of the scan; None without one.
     engines
         Differences between the engines; None where PyNX did not take part.
-    gap_px
-        Gap width of the example patches.
     """
-    simulated = bool(scores["simulated"])
-    result = [
-        Section(
-            "rulegraph",
-            "Workflow",
-            "The rules of this run, from crystals on the left to the report on the right; a colour is an environment.",
-        ),
-        Section(
-            "crystal",
-            "Crystals",
-            "Relaxed particles, cut open, coloured by displacement. LAMMPS minimised their energy with an "
-            "embedded-atom potential; the layer at the interface of a clamped particle was held.",
-        ),
-        Section(
-            "diffraction",
-            "Diffraction",
-            "Three central slices of one pattern around its reflection, and the object that the inverse Fourier "
-            "transform of the complex amplitude gives. Phases below π/2 are on a diverging scale, larger ones on a "
-            "cyclic one.",
-        ),
-        Section(
-            "training",
-            "Training",
-            "Loss by epoch. The weights of the epoch with the lowest validation loss are kept.",
-        ),
-        Section(
-            "patch",
-            "Inpainted patches",
-            f"Patches of particles that training never saw, with a gap of {gap_px} px. The number in a corner is the "
-            "Pearson correlation of log(1 + counts) with the truth inside the gap.",
-        ),
-        Section(
-            "gap-width",
-            "Accuracy against gap width",
-            "Mean correlation inside the gap on held-out particles, with 95 % bootstrap intervals over particles. "
-            "Held-out cubes and octahedra differ from those trained on in size, lattice origin and orientation only. "
-            "Grey marks are the published values, from another protocol (one noise-free pattern, one network per "
-            "width).",
-        ),
-    ]
-    if engines is not None:
-        result.append(
-            Section(
-                "engines",
-                "PyNX against NUFFT",
-                f"{engines['patterns']} patterns of one batch, computed by both engines from the same atoms. "
-                f"Largest difference {engines['max_error']:.1e} of the peak; the NUFFT took "
-                f"{engines['seconds_reference']:.2f} s and PyNX {engines['seconds_other']:.0f} s, each on "
-                f"{engines['threads_other']} CPU thread; PyNX sums in single precision, from phases that were reduced "
-                "in double precision, and is usually run on a GPU.",
-            )
+
+    config: Config
+    scores: dict[str, Any] | None = None
+    engines: dict[str, Any] | None = None
+
+
+_FIXED: dict[str, tuple[str, str]] = {
+    "rulegraph": (
+        "Workflow",
+        "The rules of this run, from the first inputs on the left to the report on the right; a colour is an "
+        "environment.",
+    ),
+    "crystal": (
+        "Crystals",
+        "Relaxed particles, cut open, coloured by displacement. LAMMPS minimised their energy with an embedded-atom "
+        "potential; the title names the strain protocol.",
+    ),
+    "displacement": (
+        "Displacement field",
+        "One particle by height, its displacement, and the plane of atoms through its centre; an arrow is the mean "
+        "displacement of a small cell. Displacement counts from the perfect lattice. After Masto's thesis, Fig. 3.8.",
+    ),
+    "diffraction": (
+        "Diffraction",
+        "Three central slices of one pattern around its reflection, and the object that the inverse Fourier transform "
+        "of the complex amplitude gives. Phases below π/2 are on a diverging scale, larger ones on a cyclic one.",
+    ),
+    "steps": (
+        "Steps of a 2-D pattern",
+        "From a random polygon to counts behind a gap. White pixels counted nothing, grey ones were not measured. "
+        "After Masto's thesis, Fig. 3.3.",
+    ),
+    "patches": (
+        "Patches and gaps",
+        "Where samples are cut from a pattern, their gaps, and what a trained network fills in. After Masto's thesis, "
+        "Fig. 3.9.",
+    ),
+    DATA: (
+        "Data",
+        "What the patterns of each campaign span. Oversampling is measured on the final grid along every axis, after "
+        "the rotation, and the largest extent is the grid over the smallest of them. Strain is the heterogeneous "
+        "strain along the reflection.",
+    ),
+    "training": ("Training", "Loss by epoch. The weights of the epoch with the lowest validation loss are kept."),
+    "gap-width": (
+        "Accuracy against gap width",
+        "Mean correlation inside the gap on held-out particles, with 95 % bootstrap intervals over particles. Held-out "
+        "cubes and octahedra differ from those trained on in size, lattice origin and orientation only. Grey marks "
+        "are the published values, from another protocol (one noise-free pattern, one network per width).",
+    ),
+}
+
+
+def sections(names: Sequence[str], findings: Findings) -> list[Section]:
+    """Return the sections of a report, one per figure.
+
+    Parameters
+    ----------
+    names
+        Figures, in order; see `braggworks.targets.figure_names`.
+    findings
+        What their words depend on.
+
+    Raises
+    ------
+    KeyError
+        If a figure has no section.
+    """
+    return [_section(name, findings) for name in names]
+
+
+def _section(name: str, findings: Findings) -> Section:
+    if name in _FIXED:
+        return Section(name, *_FIXED[name])
+    if name.startswith(GALLERY):
+        return _gallery(name, findings)
+    return _WRITERS[name](findings)
+
+
+def _gallery(name: str, findings: Findings) -> Section:
+    campaign = findings.config.campaign(name.removeprefix(GALLERY))
+    caption = "Samples in central slices, each on its own scale. White pixels counted nothing, "
+    if campaign.task == "inpaint":
+        caption += "grey ones are the gap, under which the counts are known."
+    else:
+        caption += (
+            "grey ones were not measured. RSP is the reciprocal-space phase, the label; the object is the inverse "
+            "Fourier transform of the square root of the counts with that phase."
         )
-    title = "Simulated scan, before and after" if simulated else "Measured scan, before and after"
-    note = (
-        "This scan is simulated: no measured scan was found in the folder of the setting BRAGGWORKS_TEST_DATA."
-        if simulated
-        else ""
+    return Section(name, f"Samples of {campaign.name}", caption)
+
+
+def _patch(findings: Findings) -> Section:
+    evaluation = findings.config.evaluation
+    width = evaluation.must_beat.gap_px if evaluation.must_beat else evaluation.gap_widths_px[0]
+    return Section(
+        "patch",
+        "Inpainted patches",
+        f"Patches of particles that training never saw, with a gap of {width} px. The number in a corner is the "
+        "Pearson correlation of log(1 + counts) with the truth inside the gap.",
     )
-    caption = (
+
+
+def _engines(findings: Findings) -> Section:
+    engines = findings.engines
+    assert engines is not None  # noqa: S101
+    return Section(
+        "engines",
+        "PyNX against NUFFT",
+        f"{engines['patterns']} patterns of one batch, computed by both engines from the same atoms. Largest "
+        f"difference {engines['max_error']:.1e} of the peak; the NUFFT took {engines['seconds_reference']:.2f} s and "
+        f"PyNX {engines['seconds_other']:.0f} s, each on {engines['threads_other']} CPU thread; PyNX sums in single "
+        "precision, from phases that were reduced in double precision, and is usually run on a GPU.",
+    )
+
+
+def _scan(findings: Findings) -> Section:
+    assert findings.scores is not None  # noqa: S101
+    simulated = bool(findings.scores["simulated"])
+    return Section(
+        "scan",
+        "Simulated scan, before and after" if simulated else "Measured scan, before and after",
         "A cross gap was cut into the scan and filled again, by linear interpolation and by the network; the counts "
         "under the gap are known, so that both can be scored. Most of the correlation is the pattern's envelope: the "
-        "table gives it by stratum of intensity, too."
+        "table gives it by stratum of intensity, too.",
+        "This scan is simulated: no measured scan was found in the folder of the setting BRAGGWORKS_TEST_DATA."
+        if simulated
+        else "",
     )
-    result.append(Section("scan", title, caption, note))
-    return result
+
+
+_WRITERS: dict[str, Callable[[Findings], Section]] = {"patch": _patch, "engines": _engines, "scan": _scan}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from braggworks.datasets.gaps import GAP_SHAPES
 from braggworks.seeds import identity_digest
 from braggworks.training.normalisation import network_values, normalise
 
@@ -31,15 +32,15 @@ class Sample(NamedTuple):
 
 
 class Patches(Protocol):
-    """What is asked of a split of a dataset, as `braggworks.datasets.reader.PatchDataset` offers it."""
+    """What is asked of a split of a dataset, as `braggworks.datasets.reader.SampleDataset` offers it."""
 
     @property
     def size(self) -> int:
         """Voxels per axis of a sample."""
 
     @property
-    def crosses(self) -> NDArray[np.bool_]:
-        """Whether each sample's gap is a cross."""
+    def gap_shapes(self) -> NDArray[np.uint8]:
+        """Shape of each sample's gap, as a number in `braggworks.datasets.gaps.GAP_SHAPES`."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -72,7 +73,7 @@ class Samples(Dataset[Sample]):
         self, patches: Patches, *, prior: bool, seed: int | None = None, memory_limit: int = MEMORY_LIMIT
     ) -> None:
         self._patches, self._prior, self._seed = patches, prior, seed
-        self._crosses = np.asarray(patches.crosses, dtype=bool)
+        self._vertical = np.asarray(patches.gap_shapes) == GAP_SHAPES.index("vertical")
         in_memory = len(patches) * patches.size**3 * _BYTES_PER_VOXEL <= memory_limit
         self._prepared = prepare(*patches.load_all(), prior=prior) if in_memory else None
 
@@ -89,7 +90,7 @@ class Samples(Dataset[Sample]):
         if self._seed is None:
             return sample
         turn = identity_digest("augment", self._seed, epoch, index)
-        return augment(sample, turn, swap=not self._crosses[index])
+        return augment(sample, turn, swap=bool(self._vertical[index]))
 
     def batches(self, epoch: int, order: Sequence[int] | NDArray[np.int64], batch_size: int) -> Iterator[Sample]:
         """Yield batches of the samples `order` in that order; the last one may be smaller."""
@@ -122,11 +123,11 @@ def augment(sample: Sample, turn: int, *, swap: bool) -> Sample:
     Parameters
     ----------
     sample
-        With a gap slab normal to the last axis, or a cross.
+        With a gap that is the same along the first axis.
     turn
         Bits 0 to 2 mirror z, y and x; bit 3 swaps z and y.
     swap
-        Whether a swap is allowed: a cross, whose second slab is normal to y, would become one that no detector has.
+        Whether a swap is allowed: a gap with an arm normal to y would become one that no detector has.
     """
     axes = [axis for axis in range(3) if turn >> axis & 1]
     swapped = swap and bool(turn >> 3 & 1)

@@ -1,0 +1,60 @@
+"""Run benchmarks and write their records to benchmarks/results/dataset.json.
+
+Records that are not measured again stay as they are, each with its own command, commit, machine and date.
+
+example:
+    .envs/develop/bin/python -m benchmarks scattering storage
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+
+# One thread each, so that rates are per core; must be set before numpy is imported.
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+
+RESULTS = Path("benchmarks/results/dataset.json")
+BENCHMARKS = {
+    "scattering": "NUFFT against PyNX and against a float64 direct sum",
+    "labels": "gridded labels against atomistic patterns, every shape and material",
+    "families": "patterns per second and core of every family, and where the time goes",
+    "storage": "shards against raw memory-mapped numpy; bytes per sample",
+    "planning": "the plan of config/paper.yaml: seconds and jobs",
+    "faults": "SIGKILL at random moments, and the same shards in the end",
+    "devices": "shape3d on the GPU against the CPU, where torch sees a GPU",
+}
+
+
+def main() -> int:
+    """Run what the command line names."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which; all without one")
+    parser.add_argument("--output", type=Path, default=RESULTS, metavar="JSON", help="records (default: %(default)s)")
+    parser.epilog = "\n".join(["benchmarks:", *(f"  {name:<11} {what}" for name, what in BENCHMARKS.items())])
+    args = parser.parse_args()
+    unknown = sorted(set(args.names) - set(BENCHMARKS))
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]!r}: use one of {', '.join(BENCHMARKS)}")
+
+    from braggworks.records import read_records, stamp, write_records
+
+    for name in args.names or BENCHMARKS:
+        print(f"== {name}: {BENCHMARKS[name]}", flush=True)
+        measured = stamp(importlib.import_module(f"benchmarks.{name}").measure(), f"python -m benchmarks {name}")
+        for record in measured:
+            interval = "" if record.low is None else f" [{record.low:.4g}, {record.high:.4g}]"
+            print(f"  {record.name} = {record.value:.4g}{interval} {record.unit or ''}", flush=True)
+        old = read_records(args.output) if args.output.exists() else []
+        kept = [record for record in old if record.command != f"python -m benchmarks {name}"]
+        write_records(args.output, sorted([*kept, *measured], key=lambda record: record.name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Patterns per second and core of every family at its published settings, and where the time goes, stage by stage.
+
+The first particles of the full-size campaign of each family go through its stages as the workflow calls them, one after
+the other, one thread each, files written to disk. A stage's time is the wall time of its command, the interpreter's
+start-up included.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+
+from braggworks.campaigns import Campaign, ScanCampaign
+from braggworks.config import load_campaign
+from braggworks.recipes import STAGES, campaign_recipe
+from braggworks.records import Record
+from braggworks.targets import find_scan
+
+# Campaign and particles of each family; the relaxed ones hold up to some 100 000 atoms each.
+CASES = {
+    "polygon2d": ("polygon2d-inpaint", 400),
+    "shape3d": ("shape3d-train", 300),
+    "atomistic": ("atomistic-phase", 2),
+    "autophasenn": ("autophasenn-train", 1),
+    "scan": ("aps-scan", 1),
+}
+_FOLDERS = {"crystals": "crystals.h5", "relax": "relaxed.h5", "scatter": "patterns.h5"}
+_LAST = {"shard": "shard.h5", "simulate": "shard.h5", "shard-scan": "shard.h5"}
+
+
+def measure() -> Iterator[Record]:
+    """Yield rates and shares; the family scan is left out where its scan is absent."""
+    for family, (name, particles) in CASES.items():
+        campaign = load_campaign(Path("config/campaigns") / f"{name}.yaml")
+        if isinstance(campaign, ScanCampaign) and find_scan(campaign.scans[0]) is None:
+            print(f"  {family}: its scan is absent (BRAGGWORKS_TEST_DATA)", flush=True)
+            continue
+        with tempfile.TemporaryDirectory(dir=".", prefix=".families-") as folder:
+            seconds = {stage: _run(campaign, stage, particles, Path(folder)) for stage in STAGES[campaign.family]}
+            patterns, size, samples = _made(Path(folder) / "shard.h5", campaign)
+        total = sum(seconds.values())
+        about = f"{name}, first {particles} particles, start-up included"
+        unit = "patches per second and core" if family == "scan" else "patterns per second and core"
+        yield Record(f"dataset.rate.{family}", patterns / total, unit, n=patterns, seed=campaign.seed, source=about)
+        yield Record(f"dataset.bytes_per_sample.{family}", size / samples, "bytes", n=samples, seed=campaign.seed)
+        for stage, spent in seconds.items():
+            yield Record(f"dataset.share.{family}.{stage}", spent / total, "1", n=patterns, seed=campaign.seed)
+
+
+def _run(campaign: Campaign, stage: str, particles: int, folder: Path) -> float:
+    """Return the wall time of one stage's command."""
+    output = folder / (_FOLDERS | _LAST)[stage]
+    command = [".envs/develop/bin/braggworks", stage, "--recipe", campaign_recipe(stage, campaign).to_json()]
+    command += ["--output", str(output)]
+    if stage in {"crystals", "simulate", "shard-scan"}:
+        command += ["--batch", "0", "--batch-size", str(particles)]
+    if stage in {"relax", "scatter", "shard"}:
+        before = {"relax": "crystals.h5", "scatter": "relaxed.h5", "shard": "patterns.h5"}[stage]
+        command += ["--input", str(folder / before)]
+    if isinstance(campaign, ScanCampaign):
+        command += ["--input", *(str(find_scan(scan)) for scan in campaign.scans)]
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return time.perf_counter() - start
+
+
+def _made(shard: Path, campaign: Campaign) -> tuple[int, int, int]:
+    """Return patterns (patches for scans), bytes and samples of a shard."""
+    with h5py.File(shard, "r") as file:
+        samples = len(file["counts"])
+    patterns = samples if isinstance(campaign, ScanCampaign) else samples // campaign.patches.per_pattern
+    return patterns, shard.stat().st_size, samples

@@ -1,0 +1,25 @@
+"""What each figure is drawn from: the readers of `braggworks figure`, by the figure's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from braggworks.commands._figure_inputs import crystals, cuts, patterns, results, shards
+
+READERS: dict[str, Callable[..., Any]] = {
+    "crystal": crystals.read_crystals,
+    "displacement": crystals.read_displaced,
+    "diffraction": patterns.read_pattern,
+    "isosurface": patterns.read_finest_pattern,
+    "engines": patterns.read_engines,
+    "steps": patterns.read_steps,
+    "patches": cuts.read_cut_patches,
+    "gallery": shards.read_gallery,
+    "distributions": shards.read_distributions,
+    "patch": results.read_examples,
+    "gap-width": results.read_gap_width,
+    "scan": results.read_scan,
+    "training": results.read_history,
+    "rulegraph": results.read_rulegraph,
+}

@@ -1,0 +1,112 @@
+"""Readers of what training, evaluation, the scan and the workflow write."""
+
+from __future__ import annotations
+
+import csv
+
+import h5py
+import hdf5plugin  # noqa: F401 - registers the compression of scans
+import networkx as nx
+import numpy as np
+import xarray as xr
+
+from braggworks.commands._figure_inputs._common import read_text, reading
+from braggworks.errors import FileError
+from braggworks.evaluation.metrics import cluster_bootstrap
+from braggworks.figures.gap_width import Sweep
+from braggworks.figures.patch import Examples
+from braggworks.figures.rulegraph import parse_dot
+from braggworks.figures.scan import FilledScan
+from braggworks.figures.training import History
+from braggworks.files import open_h5, read_json
+
+_FILLINGS = ("linear", "network")
+
+
+def read_examples(path: str) -> Examples:
+    """Return the held-out patches of an evaluation. Raises `FileError`."""
+    with open_h5(path, "examples") as file, reading(path):
+        arrays = {key: file[key][()] for key in Examples.__dataclass_fields__}
+        arrays["mask"] = arrays["mask"].astype(bool)
+        k = len(arrays["truth"])
+        if k == 0 or any(len(array) != k for array in arrays.values()):
+            raise ValueError("no examples, or not equally many of each")
+        if any(arrays[key].shape != arrays["truth"].shape for key in ("mask", "linear", "network")):
+            raise ValueError("patches of different shapes")
+        return Examples(**arrays)
+
+
+def read_gap_width(path: str) -> Sweep:
+    """Return the scores by gap width with their bootstrap intervals. Raises `FileError`."""
+    try:
+        data = xr.load_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise FileError(f"{path} is truncated or is no NetCDF file ({reason}): evaluate the network again.") from None
+    with reading(path):
+        score = data["pcc"].transpose("method", "gap_width", "patch")
+        # As keywords, `sel` would take `method` for its own.
+        gain = (score.sel({"method": "network"}) - score.sel({"method": "linear"})).values
+        cluster = np.array([f"{c}/{p}" for c, p in zip(data["campaign"].values, data["particle"].values, strict=True)])
+        members = [data["patch_stratum"].values == stratum for stratum in data["stratum"].values]
+        seed = int(data.attrs["seed"])
+        found = [[cluster_bootstrap(row[inside], cluster[inside], seed) for inside in members] for row in gain]
+        return Sweep(
+            widths=data["gap_width"].values,
+            methods=tuple(str(name) for name in data["method"].values),
+            pcc=np.stack([data[key].transpose("method", "gap_width").values for key in ("mean", "low", "high")]),
+            stratum_counts=data["stratum_mean_counts"].values,
+            gain=np.moveaxis(np.array([[(i.mean, i.low, i.high) for i in row] for row in found]), -1, 0),
+            patches=int(data.attrs["n"]),
+            particles=int(data.attrs["particles"]),
+        )
+
+
+def read_scan(path: str, scores: str) -> FilledScan:
+    """Return a scan before and after, with its scores. Raises `FileError`."""
+    record = read_json(scores)
+    with reading(scores):
+        pcc = {name: np.nan if record["pcc"][name] is None else float(record["pcc"][name]) for name in _FILLINGS}
+    with open_h5(path, "scan") as file, reading(path):
+        detector, extra = file["entry_1/instrument_1/detector_1"], file["entry_1/braggworks"]
+        measured, linear, network = extra["measured"][()], extra["linear"][()], detector["data"][()]
+        mask = extra["filled"][()].astype(bool)
+        if measured.ndim != 3 or not measured.shape == linear.shape == network.shape == mask.shape:
+            raise ValueError("counts of different shapes")
+        return FilledScan(
+            measured=measured.astype(np.float64),
+            linear=linear.astype(np.float64),
+            network=network.astype(np.float64),
+            mask=mask,
+            peak=_peak(file, measured.shape),
+            pcc=(pcc["linear"], pcc["network"]),
+            title=file["entry_1/title"].asstr()[()],
+            simulated=bool(file.attrs["simulated"]),
+        )
+
+
+def _peak(file: h5py.File, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    z, y, x = (int(index) for index in file.attrs["peak"])
+    if not all(0 <= index < size for index, size in zip((z, y, x), shape, strict=True)):
+        raise ValueError(f"peak {(z, y, x)} outside of the scan")
+    return z, y, x
+
+
+def read_history(path: str) -> History:
+    """Return the losses by epoch. Raises `FileError`."""
+    rows = list(csv.DictReader(read_text(path).splitlines()))
+    if not rows:
+        raise FileError(f"{path} holds no epoch: train the network first.")
+    with reading(path):
+        columns = {
+            key: np.array([float(row[key] or "nan") for row in rows], dtype=np.float64)
+            for key in History.__dataclass_fields__
+        }
+    return History(**columns)
+
+
+def read_rulegraph(path: str) -> nx.DiGraph:
+    """Return the graph of rules. Raises `FileError`."""
+    text = read_text(path)
+    with reading(path):
+        return parse_dot(text)

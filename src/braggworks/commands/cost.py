@@ -1,0 +1,75 @@
+"""Predict what a run's datasets cost: core-hours, disk and memory, from a pilot of a few particles of each campaign.
+
+The pilot makes the first particles of every campaign, the same that the run itself makes, in a folder of its own. Times
+are then scaled by the number of particles, and each job's start-up is counted once per job.
+
+example:
+    braggworks cost config/families.yaml --particles 2
+    braggworks cost config/paper.yaml --dry-run
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from braggworks.config import load_config
+from braggworks.errors import UserError
+from braggworks.launch import check_place, check_scans, execute, plan, snakemake_command
+from braggworks.paths import Paths
+from braggworks.pilot import CampaignCost, measure_costs, pilot_config, pilot_targets, render_costs
+from braggworks.runlock import hold_run_lock
+
+if TYPE_CHECKING:
+    from braggworks.config import Config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
+    parser.add_argument("config", metavar="CONFIG", help="configuration file, such as config/paper.yaml")
+    parser.add_argument("--particles", type=int, default=1, metavar="N", help="particles of the pilot (default: 1)")
+    parser.add_argument("--cores", type=int, default=2, metavar="N", help="processor cores to use (default: 2)")
+    parser.add_argument("--profile", default="workflow/profiles/local", help="Snakemake profile (default: %(default)s)")
+    parser.add_argument("--output", metavar="JSON", help="write the table as JSON, too")
+    parser.add_argument("--dry-run", action="store_true", help="say what the pilot would do, and stop")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the pilot, and print the table as Markdown."""
+    if args.particles < 1:
+        raise UserError(f"--particles {args.particles} leaves nothing to measure: use 1 or more.")
+    config = load_config(args.config)
+    check_place(args.profile, args.dry_run)
+    check_scans(config)
+    path = pilot_config(config, Path(args.config), args.particles)
+    pilot = load_config(path)
+    command = [*snakemake_command(str(path), args.cores, args.profile, []), "--", *pilot_targets(pilot)]
+    counts = plan(command)
+    if args.dry_run:
+        print(f"The pilot would run {sum(counts.values())} jobs, into {pilot.results}:")
+        print("\n".join(f"  {rule}  {number}" for rule, number in counts.items()))
+        return
+    if counts:
+        paths = Paths(pilot.results)
+        with hold_run_lock(paths.run_lock) as lock:
+            execute(command, sum(counts.values()), lock, Path(paths.workflow_log))
+    _report(measure_costs(config, pilot), config, args)
+
+
+def _report(costs: list[CampaignCost], config: Config, args: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from braggworks.files import write_text
+    from braggworks.records import current_commit, machine_description
+
+    print(render_costs(costs))
+    if args.output:
+        value = {
+            "command": f"braggworks cost {args.config} --particles {args.particles}",
+            "commit": current_commit(),
+            "machine": machine_description(),
+            "campaigns": [asdict(cost) for cost in costs],
+        }
+        write_text(args.output, json.dumps(value, indent=2) + "\n")
