@@ -46,10 +46,10 @@ CAMPAIGNS = {
 }
 
 
-def measure(kills: int = KILLS) -> Iterator[Record]:
+def measure(kills: int = KILLS, campaigns: dict[str, dict[str, object]] = CAMPAIGNS) -> Iterator[Record]:
     """Yield the number of kills, of workflows that they hit, and of shards that differ."""
     with tempfile.TemporaryDirectory(dir=".", prefix=".faults-") as folder:
-        config = _write_config(Path(folder))
+        config = _write_config(Path(folder), campaigns)
         start = time.monotonic()
         _finish(config)
         undisturbed = time.monotonic() - start
@@ -73,22 +73,22 @@ def measure(kills: int = KILLS) -> Iterator[Record]:
     yield Record("faults.shards_differing", differing + missing, "shards", n=len(wanted), seed=SEED, source=about)
 
 
-def _write_config(folder: Path) -> Path:
+def _write_config(folder: Path, campaigns: dict[str, dict[str, object]]) -> Path:
     (folder / "campaigns").mkdir()
-    for name, values in CAMPAIGNS.items():
+    for name, values in campaigns.items():
         (folder / "campaigns" / f"{name}.yaml").write_text(yaml.safe_dump({"seed": SEED, **values}))
     config = folder / "faults.yaml"
-    releases = [{"name": name, "campaigns": [name]} for name in CAMPAIGNS]
+    releases = [{"name": name, "campaigns": [name]} for name in campaigns]
     splits = {"validation": 0.0, "test": 0.0}
     results = os.path.relpath(folder / "results")
     config.write_text(
-        yaml.safe_dump({"results": results, "campaigns": list(CAMPAIGNS), "releases": releases, "splits": splits})
+        yaml.safe_dump({"results": results, "campaigns": list(campaigns), "releases": releases, "splits": splits})
     )
     return config
 
 
 def _command(config: Path) -> list[str]:
-    return [".envs/workflow/bin/braggworks", "run", str(config), "--cores", "2"]
+    return [".envs/workflow/bin/braggworks", "run", str(config), "--cores", "2", "--datasets"]
 
 
 def _finish(config: Path) -> None:

@@ -264,6 +264,7 @@ def test_draws_of_all_kinds_computed_together_are_those_computed_alone(ndim: int
         compare(together.select(np.array([row])), exact(item), N[ndim])
 
 
+@pytest.mark.needs_gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device here")
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_a_gpu_gives_what_the_cpu_gives(ndim: int) -> None:

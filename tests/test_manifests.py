@@ -196,3 +196,20 @@ def test_reader_names_a_foreign_or_missing_shard(tmp_path):
     shards[0].unlink()
     with pytest.raises(FileError, match="does not exist"):
         select_samples(read_manifest(manifest))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--batches", '{"a": 1}'], "add --results"),
+        (["--batches", '{"a": -1}', "--results", "x"], "no JSON of campaigns"),
+        (["--batches", '{"../a": 1}', "--results", "x"], "no JSON of campaigns"),
+        (["--batches", '{"a": 1}', "--results", "x"], "x/campaigns/a/shards/batch-00000.json does not exist"),
+    ],
+)
+def test_batches_name_the_sidecars_of_a_results_folder(
+    options: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = '{"version": 2, "release": {"name": "r", "campaigns": ["a"]}, "splits": {}}'
+    assert cli.main(["manifest", "--recipe", recipe, *options, "--output", str(tmp_path / "m.json")]) == 2
+    assert words in capsys.readouterr().err

@@ -250,6 +250,7 @@ def test_cuda_is_refused_where_there_is_none(
     assert read_sidecar(tmp_path / "x.json").recipe["device"] == "cpu"
 
 
+@pytest.mark.needs_gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device here")
 @pytest.mark.parametrize("family", ["shape3d", "polygon2d"])
 def test_a_gpu_simulates_what_the_cpu_simulates(family: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from braggworks.config import Config
@@ -19,10 +20,17 @@ from braggworks.targets import missing_scans
 STAGES = ("workflow", "particles", "relax", "scatter", "learn", "figures")
 
 
-def snakemake_command(config: str, cores: int, profile: str, options: list[str]) -> list[str]:
-    """Return Snakemake's command line, as a list for `plan` and `execute`."""
+def snakemake_command(
+    config: str, cores: int, profile: str, options: Sequence[str] = (), targets: Sequence[str] = ()
+) -> list[str]:
+    """Return Snakemake's command line, for `plan` and `execute`; without targets it makes the whole run."""
     command = [sys.executable, "-m", "snakemake", "--configfile", config, "--cores", str(cores)]
-    return [*command, "--profile", profile, *options]
+    return [*command, "--profile", profile, *options, *(["--", *targets] if targets else [])]
+
+
+def _with(command: list[str], *options: str) -> list[str]:
+    """Add options, which must stand before the targets."""
+    return [*command[:3], *options, *command[3:]]
 
 
 def check_place(profile: str, dry_run: bool) -> None:
@@ -59,7 +67,7 @@ def _environment() -> dict[str, str]:
 def plan(command: list[str]) -> JobCounts:
     """Return the jobs per rule that are to be done. Raises `UserError` with Snakemake's reason."""
     result = subprocess.run(
-        [*command, "--dry-run", "--quiet", "host"], capture_output=True, text=True, check=False, env=_environment()
+        _with(command, "--dry-run", "--quiet", "host"), capture_output=True, text=True, check=False, env=_environment()
     )
     if result.returncode:
         raise UserError(f"Snakemake cannot plan the run: {_reason(result.stdout + result.stderr)}")
@@ -81,7 +89,7 @@ def execute(command: list[str], jobs: int, lock: RunLock, log: Path) -> None:
     """Run Snakemake with a progress bar, its words into `log`. Raises `UserError` with the failed job's sentence."""
     if lock.cut_off:
         # Our own run before this one was killed, so that the lock which it left in Snakemake's folder is stale.
-        subprocess.run([*command, "--unlock"], capture_output=True, check=False, env=_environment())
+        subprocess.run(_with(command, "--unlock"), capture_output=True, check=False, env=_environment())
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         log.open("w", encoding="utf-8") as stream,

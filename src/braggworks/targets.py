@@ -19,7 +19,14 @@ _SHOWN_BATCHES = 20
 def default_targets(config: Config) -> list[str]:
     """Return what a run makes."""
     paths = Paths(config.results)
-    return [paths.report, paths.summary]
+    return [*dataset_targets(config), paths.report, paths.summary]
+
+
+def dataset_targets(config: Config) -> list[str]:
+    """Return the datasets of a run; shards are named one by one, or Snakemake would not miss a deleted one."""
+    paths = Paths(config.results)
+    shards = [file for release in config.releases for file in release_shards(config, release.name)]
+    return list(dict.fromkeys([*shards, *(paths.manifest(release.name) for release in config.releases)]))
 
 
 def campaigns_of(config: Config, *families: str) -> list[Campaign]:
@@ -27,13 +34,18 @@ def campaigns_of(config: Config, *families: str) -> list[Campaign]:
     return [campaign for campaign in config.campaigns if campaign.family in families]
 
 
+def release_batches(config: Config, release: str) -> dict[str, int]:
+    """Return the number of batches of each campaign of a release, in its order."""
+    return {name: config.campaign(name).batches for name in config.release(release).campaigns}
+
+
 def release_sidecars(config: Config, release: str) -> list[str]:
     """Return the shard sidecars of a release, in the order of its campaigns and batches."""
     paths = Paths(config.results)
     return [
         paths.shard_sidecar(name, batch)
-        for name in config.release(release).campaigns
-        for batch in range(config.campaign(name).batches)
+        for name, count in release_batches(config, release).items()
+        for batch in range(count)
     ]
 
 
@@ -126,8 +138,10 @@ def simulated_particle(config: Config) -> tuple[int, int]:
     """Return batch and index of the particle whose pattern stands in for a scan: one that training never sees."""
     assert config.scan is not None  # noqa: S101
     campaign = config.campaign(config.scan.simulated)
-    held_out = (i for i in range(campaign.count) if split_of(campaign.name, i, config.splits) == "test")
-    index = next(held_out, 0)
+    assert config.training is not None  # noqa: S101
+    held_out = config.release(config.training.release).held_out
+    unseen = (i for i in range(campaign.count) if split_of(campaign.name, i, config.splits, held_out) == "test")
+    index = next(unseen, 0)
     return index // campaign.batch_size, index
 
 

@@ -1,4 +1,5 @@
 import functools
+import json
 import os
 import re
 
@@ -13,6 +14,7 @@ from braggworks.targets import (
     default_targets,
     figure_inputs,
     patterns_file,
+    release_batches,
     release_shards,
     release_sidecars,
     report_inputs,

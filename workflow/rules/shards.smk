@@ -82,6 +82,8 @@ rule write_manifest:
             release=CONFIG.release(wildcards.release),
             splits=CONFIG.splits,
         ).to_json(),
+        batches=lambda wildcards: json.dumps(release_batches(CONFIG, wildcards.release)),
+        results=CONFIG.results,
     shell:
-        "braggworks manifest --recipe {params.recipe:q} --sidecars {input.sidecars:q} --output {output:q}"
-        " > {log:q} 2>&1"
+        "braggworks manifest --recipe {params.recipe:q} --results {params.results:q} --batches {params.batches:q}"
+        " --output {output:q} > {log:q} 2>&1"

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     check_scans(config)
     path = pilot_config(config, Path(args.config), args.particles)
     pilot = load_config(path)
-    command = [*snakemake_command(str(path), args.cores, args.profile, []), "--", *pilot_targets(pilot)]
+    command = snakemake_command(str(path), args.cores, args.profile, targets=pilot_targets(pilot))
     counts = plan(command)
     if args.dry_run:
         print(f"The pilot would run {sum(counts.values())} jobs, into {pilot.results}:")

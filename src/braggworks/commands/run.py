@@ -4,6 +4,7 @@ Only what is missing or out of date is made; a run that was stopped goes on wher
 
 example:
     braggworks run config/demo.yaml --cores 2
+    braggworks run config/families.yaml --datasets
     braggworks run config/paper.yaml --dry-run
 """
 
@@ -18,7 +19,7 @@ from braggworks.launch import check_place, check_scans, execute, plan, snakemake
 from braggworks.paths import Paths
 from braggworks.planning import JobCounts, estimate_minutes
 from braggworks.runlock import hold_run_lock
-from braggworks.targets import compares_engines, first_targets, measured_scan
+from braggworks.targets import compares_engines, dataset_targets, first_targets, measured_scan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cores", type=int, default=2, help="processor cores to use (default: 2)")
     parser.add_argument("--profile", default="workflow/profiles/local", help="Snakemake profile (default: %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
+    parser.add_argument("--datasets", action="store_true", help="make the datasets alone: no training, no report")
     parser.add_argument(
         "--snakemake",
         action="append",
@@ -41,21 +43,26 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     check_place(args.profile, args.dry_run)
     check_scans(config)
-    command = snakemake_command(args.config, args.cores, args.profile, args.snakemake)
+    targets = dataset_targets(config) if args.datasets else []
+    options = list(args.snakemake)
+    if (first := first_targets(config)) and not args.datasets:
+        options += ["--prioritize", *first]
+    command = snakemake_command(args.config, args.cores, args.profile, options, targets)
     counts = plan(command)
     paths = Paths(config.results)
     if not counts:
-        print(f"Nothing is to be done: {paths.report} is up to date.")
+        print(f"Nothing is to be done: {paths.results if args.datasets else paths.report} is up to date.")
         return 0
     _announce(config, counts, args.cores)
     if args.dry_run:
         return 0
     started = time.monotonic()
-    if first := first_targets(config):
-        command += ["--prioritize", *first]
     with hold_run_lock(paths.run_lock) as lock:
         execute(command, sum(counts.values()), lock, Path(paths.workflow_log))
     print(f"Done in {(time.monotonic() - started) / 60:.1f} minutes.")
+    if args.datasets:
+        print("\n".join(f"dataset: {Path(paths.manifest(release.name)).resolve()}" for release in config.releases))
+        return 0
     print(f"report:  {Path(paths.report).resolve()}")
     print(f"numbers: {Path(paths.summary).resolve()}")
     return 0

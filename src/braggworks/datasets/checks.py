@@ -66,6 +66,20 @@ def check_manifest(
     return len(owners)
 
 
+def damaged_shards(
+    manifest: Manifest, progress: Callable[[Sequence[ShardEntry]], Iterable[ShardEntry]] = iter
+) -> list[tuple[ShardEntry, FileError]]:
+    """Return every shard that is missing, damaged, foreign, or not the one listed, with the sentence that says so."""
+    found = []
+    for entry in progress(manifest.shards):
+        try:
+            sidecar = manifest.path(entry.sidecar)
+            check_shard(manifest.path(entry.file), sidecar, read_sidecar(sidecar), entry)
+        except FileError as error:
+            found.append((entry, error))
+    return found
+
+
 def check_shard(shard: Path, sidecar_path: Path, sidecar: Sidecar, entry: ShardEntry) -> None:
     """Check one shard against its sidecar and its entry in a manifest; raises as `check_manifest` does."""
     if not shard.exists():

@@ -10,9 +10,9 @@ keeps the maker's size and its gaps have the width in use.
 - Merlin: 2 x 2 Medipix3 chips of 256 x 256 pixels of 55 um, 3 px apart.
 - Maxipix: 516 x 516 pixels of 55 um, 2 x 2 chips of 256 x 256, 4 px apart; with one pixel of each edge, the cross of
   6 px that is masked in use (4-6 px).
-- Timepix of beamline 34-ID-C (APS): 2 x 2 chips of 256 x 256 of 55 um, with seams of 4 and 5 px between them, the numbers
-  that the beamline's software (cohere, detector 34idcTIM2) inserts; here 4 rows and 5 columns, but which is which depends
-  on how a file orders its axes.
+- Timepix of beamline 34-ID-C (APS): 2 x 2 chips of 256 x 256 of 55 um, with seams of 4 and 5 px between them, the
+  numbers that the beamline's software (cohere, detector 34idcTIM2) inserts; here 4 rows and 5 columns, but which is
+  which depends on how a file orders its axes.
 - Eiger 2M: 4 x 1 modules of 514 x 1030 pixels of 75 um, 37 rows apart. In use 41 rows are masked, two more of each
   edge, and 4 px where chips meet (Eiger 2M of ESRF ID01; some of its lines are masked with 5).
 - Eiger 4M: 4 x 2 of the same modules, 2167 x 2070 pixels: 37 rows and 10 columns apart by the maker, and 39 and 12 px
