@@ -55,7 +55,9 @@ def measure() -> Iterator[Record]:
             for particle, found in patterns.items():
                 writer.add(particle, found)
         write = _cpu() - begun
-        counts = np.concatenate([ShardFiles([shard]).read(0, slice(i, i + 256))[0] for i in range(0, samples, 256)])
+        counts = np.concatenate(
+            [ShardFiles([shard]).read(0, slice(i, i + 256), ["counts"])[0] for i in range(0, samples, 256)]
+        )
         begun = _cpu()
         np.save(raw, counts)
         raw_write = _cpu() - begun
@@ -74,7 +76,7 @@ def _reading(shard: Path, raw: Path, samples: int, state: str) -> Iterator[Recor
 
     def from_shard() -> int:
         files = ShardFiles([shard])
-        return sum(int(files.counts(0, index)[0, 0, 0]) for index in order)
+        return sum(int(files.read(0, slice(index, index + 1), ["counts"])[0][0, 0, 0, 0]) for index in order)
 
     def from_numpy() -> int:
         array = np.load(raw, mmap_mode="r")
