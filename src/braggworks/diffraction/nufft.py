@@ -10,10 +10,11 @@ import numpy as np
 
 from braggworks.diffraction.engines import ComplexArray, Engine, FloatArray
 
-# Two digits below the promised 1e-6 of the peak, because a strained peak is far below the number of atoms.
-TOLERANCE = 1e-8
-# The smaller upsampled grid is up to 8 times faster at 128^3, and exact enough for this tolerance.
-UPSAMPLING = 1.25
+# Up to so many voxels per axis: ratio of the fine grid to the asked one, and tolerance. Both give errors of about 1e-8 of
+# the peak, two digits below the promised 1e-6, because a strained peak is far below the number of atoms. At 128, the
+# ratio 1.25 gives rows of 160 = 2^5 x 5 that share cache lines, and takes twice as long; at 1.15 a tighter tolerance
+# needs a wider kernel than finufft has, and is less exact.
+SETTINGS = ((96, 1.25, 1e-7), (100_000, 1.15, 1e-6))
 
 
 def amplitude(positions: FloatArray, centre: FloatArray, dq: float, n: int, threads: int) -> ComplexArray:
@@ -25,8 +26,9 @@ def amplitude(positions: FloatArray, centre: FloatArray, dq: float, n: int, thre
     # Whole turns are dropped before the exponential, where they would cost digits.
     strength = np.exp(-2j * np.pi * np.mod(positions @ centre, 1.0))
     z, y, x = np.ascontiguousarray(2 * np.pi * dq * positions.T[::-1])
+    upsampling, tolerance = next(setting[1:] for setting in SETTINGS if n <= setting[0])
     result: ComplexArray = finufft.nufft3d1(
-        z, y, x, strength, (n, n, n), eps=TOLERANCE, isign=-1, modeord=0, upsampfac=UPSAMPLING, nthreads=1
+        z, y, x, strength, (n, n, n), eps=tolerance, isign=-1, modeord=0, upsampfac=upsampling, nthreads=1
     )
     return result
 
