@@ -4,7 +4,7 @@ Particles of 20 000 to 30 000 atoms, the smallest of the published family: of ev
 with a smooth displacement added; and Winterbottom particles of every material whose interface was held under a
 pre-strain of 1 %. In two views of each (rotation, oversampling 2 to 5, reflection), the inverse transform of the
 NUFFT's amplitude is compared with the label: as it is, and with the window that takes away the ringing of the sharp
-edge. Patterns whose phase ranges over more than the published 5 pi reach past the measured cube; they are counted apart.
+edge. Patterns whose phase ranges over more than the published 5 pi reach past the measured cube, and are counted apart.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ import numpy as np
 
 from braggworks.diffraction.engines import ComplexArray, Engine, FloatArray
 
-# Up to so many voxels per axis: ratio of the fine grid to the asked one, and tolerance. Both give errors of about 1e-8 of
-# the peak, two digits below the promised 1e-6, because a strained peak is far below the number of atoms. At 128, the
-# ratio 1.25 gives rows of 160 = 2^5 x 5 that share cache lines, and takes twice as long; at 1.15 a tighter tolerance
-# needs a wider kernel than finufft has, and is less exact.
+# Up to so many voxels per axis: ratio of the fine grid to the asked one, and tolerance. Both err by about 1e-8 of the
+# peak, two digits below the promised 1e-6, because a strained peak is far below the number of atoms. At 128, the ratio
+# 1.25 gives rows of 160 = 2^5 x 5 that share cache lines, and takes twice as long; at 1.15 a tighter tolerance needs a
+# wider kernel than finufft has, and is less exact.
 SETTINGS = ((96, 1.25, 1e-7), (100_000, 1.15, 1e-6))
 
 
