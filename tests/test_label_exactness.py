@@ -34,18 +34,11 @@ def engine():
 
 
 def assert_exact(made: Case) -> None:
-    sharp, windowed = object_of(made.amplitude), object_of(made.amplitude, window=True)
-    assert complex_correlation(windowed, made.label) > 0.985
-    assert phase_agreement(windowed, made.label) > 0.995
-    # Finer voxels let in the flanks of other reflections, steeper phases leave the grid: only the window is fair then.
-    if made.view.grid.voxel > 0.6 * made.crystal.lattice_constant and steepness(made) < 0.7:
-        assert complex_correlation(sharp, made.label) > 0.98
-        assert phase_agreement(sharp, made.label) > 0.99
-
-
-def steepness(made: Case) -> float:
-    """Return the root mean square of the phase's gradient, in radians per voxel."""
-    return made.crystal.phase_gradient(made.view.reflection) * made.view.grid.voxel
+    obj = object_of(made.amplitude)
+    assert phase_agreement(obj, made.label) > 0.99
+    # Voxels of about half a lattice constant let in the flanks of other reflections, which no label has.
+    resolved = made.view.grid.voxel > 0.51 * made.crystal.lattice_constant
+    assert complex_correlation(obj, made.label) > (0.98 if resolved else 0.94)
 
 
 @pytest.mark.parametrize(("shape", "symbol"), list(itertools.product(SHAPES, MATERIALS)))
@@ -87,12 +80,12 @@ def test_label_and_amplitude_agree_for_crystals_relaxed_by_lammps(engine, shape,
         assert_exact(case(engine, crystal, view))
 
 
-def test_the_sharp_inverse_transform_agrees_too_where_the_object_is_resolved(engine):
+def test_label_and_amplitude_of_a_block_agree_closely(engine):
     rng = np.random.default_rng(0)
     crystal = relaxed_crystal(block := fcc_block((14, 15, 16), A), smooth_displacement(block, rng), A, np.eye(3))
     for low in (2, 3, 4):
         made = case(
             engine, crystal, draw_view(rng, crystal, REFLECTIONS, n=48, oversampling=(low, low + 1), rotate=True)
         )
-        assert complex_correlation(object_of(made.amplitude), made.label) > 0.985
-        assert phase_agreement(object_of(made.amplitude), made.label) > 0.995
+        assert complex_correlation(object_of(made.amplitude), made.label) > 0.99
+        assert phase_agreement(object_of(made.amplitude), made.label) > 0.998

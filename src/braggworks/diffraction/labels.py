@@ -1,16 +1,12 @@
 """Labels of diffraction patterns: the reciprocal-space phase, and the object of atoms on the pattern's own voxels.
 
-The inverse transform of an amplitude, `object_of`, is the crystal seen through the sharp edge of the measured cube of
-reciprocal space: it rings. The label, `gridded_label`, is made in real space: each atom is shared, with its phase, by
-the eight nearest voxels (trilinear weights, "cloud in cell"). That keeps the centre of mass and is free of ringing.
-Two other ways were measured and are worse: nearest-voxel assignment beats with the lattice planes, and dividing the
-weights' transfer function sinc^2 out amplifies what other reflections leave near the edge of the grid.
-
-Label and amplitude are compared at the same resolution, which is that of the label: ``object_of(F, window=True)``
-applies the same sinc^2 to the amplitude. Without the window they agree nearly as well, as long as voxels are larger
-than 0.6 lattice constants (finer grids let in the flanks of other reflections) and the phase changes by less than
-about 0.7 rad per voxel. Fine voxels would also show single atoms; there, each atom first stands for its primitive cell,
-which fills the crystal without gaps.
+The inverse transform of an amplitude, `object_of`, is the crystal seen through the measured cube of reciprocal space.
+The label, `gridded_label`, is made in real space: each atom is shared, with its phase, by the eight nearest voxels of a
+grid twice as fine (trilinear weights, "cloud in cell"), and what lies beyond the pattern's cube is left out. Three
+other ways were measured and agree less with the amplitude: the nearest voxel, which beats with the lattice planes; trilinear
+weights on the pattern's own voxels, which wash out phases steeper than about 1 rad per voxel; and to divide those
+weights' transfer function out, which amplifies the flanks of other reflections. Fine voxels would show single atoms;
+there, each atom first stands for its primitive cell, which fills the crystal without gaps.
 
 Conventions: F(q) = sum exp(-2 pi i q . r), so that the object's phase is -2 pi G . u; arrays are (z, y, x); the origin,
 and the peak, are at voxel n//2 of every axis. conj(F) belongs to the twin, the inverted and conjugated object.
@@ -60,32 +56,24 @@ def rsp(amplitude: npt.ArrayLike) -> npt.NDArray[np.float32]:
     return np.asarray(phase)
 
 
-def object_of(amplitude: npt.ArrayLike, *, window: bool = False) -> ComplexArray:
+def object_of(amplitude: npt.ArrayLike) -> ComplexArray:
     """Return the object of an amplitude: its inverse Fourier transform.
 
     Parameters
     ----------
     amplitude
         F, with any number of axes and the peak at voxel n//2 of each.
-    window
-        Whether F is multiplied by sinc^2(k/n) along each axis before, the transfer function of the trilinear weights of
-        `gridded_label`; it takes away the ringing of the sharp edge.
 
     Returns
     -------
     ndarray
         The object, of the same shape, complex128, in scatterers per voxel; the origin is at voxel n//2.
     """
-    F = np.asarray(amplitude, dtype=np.complex128)
-    if window:
-        for axis, n in enumerate(F.shape):
-            transfer = np.sinc((np.arange(n) - n // 2) / n) ** 2
-            F = F * transfer.reshape([-1 if other == axis else 1 for other in range(F.ndim)])
-    return np.asarray(np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(F))))
+    return np.asarray(np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(np.asarray(amplitude, dtype=np.complex128)))))
 
 
 def amplitude_of(obj: npt.ArrayLike) -> ComplexArray:
-    """Return the amplitude of an object: the inverse of `object_of` without a window."""
+    """Return the amplitude of an object: the inverse of `object_of`."""
     return np.asarray(np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(np.asarray(obj)))))
 
 
@@ -184,7 +172,9 @@ def gridded_label(atoms: FloatArray, grid: QGrid, cell: FloatArray) -> ComplexAr
     """
     # Whole turns are dropped before the exponential, where they would cost digits.
     strength = np.exp(-2j * np.pi * np.mod(atoms @ grid.centre, 1.0))
-    return np.asarray(spread_cells(atoms, strength, grid.voxel, grid.n, cell))
+    n = grid.n
+    fine = amplitude_of(spread_cells(atoms, strength, grid.voxel / 2, 2 * n, cell))
+    return object_of(fine[(slice(n // 2, n // 2 + n),) * 3])
 
 
 def support_of(atoms: FloatArray, voxel: float, n: int) -> BoolArray:
