@@ -20,16 +20,16 @@ from braggworks.planning import SECONDS_PER_JOB
 def write_pilot(folder: Path, seconds: float) -> Path:
     """Write a run of one campaign, and the files that its pilot of two particles would leave."""
     (folder / "campaigns").mkdir(parents=True)
-    text = "family: polygon2d\ntask: phase\ncount: 40\nbatch_size: 10\npatches: {size: 64, per_pattern: 1}\n"
+    text = "family: polygon2d\ntask: phase\ncount: 10000\nbatch_size: 2500\npatches: {size: 64, per_pattern: 1}\n"
     (folder / "campaigns" / "flat.yaml").write_text(text)
     results = folder.name
     run = folder / "run.yaml"
     run.write_text(f"results: {results}\ncampaigns: [flat]\nreleases: [{{name: flat, campaigns: [flat]}}]\n")
-    paths = Paths(load_config(pilot_config(load_config(run), run, 2)).results)
+    paths = Paths(load_config(pilot_config(load_config(run), run, 1)).results)
     shard = Path(paths.batch_file("shards", "flat", 0))
     shard.parent.mkdir(parents=True)
     shard.write_bytes(b"x" * 5000)
-    write_json(shard.with_suffix(".json"), {"samples": 2})
+    write_json(shard.with_suffix(".json"), {"samples": 500})
     table = Path(paths.benchmark("simulate_batch", "flat", "00000"))
     table.parent.mkdir(parents=True)
     table.write_text(f"s\tmax_rss\tcpu_time\n{seconds}\t123.5\t1.0\n")
@@ -44,13 +44,13 @@ def test_pilot_scales_by_particles_and_counts_start_up_once_per_job(
     pilot = load_config(tmp_path / "results" / "pilot" / "pilot.yaml")
     (cost,) = measure_costs(config, pilot)
     assert cost.core_hours["simulate_batch"] == pytest.approx((3.0 * 20 + SECONDS_PER_JOB * 4) / 3600)
-    assert (cost.jobs, cost.samples, cost.particles, cost.pilot) == (4, 40, 40, 2)
+    assert (cost.jobs, cost.samples, cost.particles, cost.pilot) == (4, 10_000, 10_000, 500)
     assert cost.shards_gb == pytest.approx(5000 * 20 / 1e9)
     assert cost.memory_mb == 123.5
     table = render_costs([cost, cost]).splitlines()
     assert len(table) == 5
     assert len({line.count("|") for line in table}) == 1
-    assert "| 80 |" in table[-1]
+    assert "| 20000 |" in table[-1]
 
 
 def test_pilot_makes_the_runs_own_first_particles() -> None:
@@ -88,5 +88,5 @@ def test_cost_of_a_small_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "| tiny | 9 | 9 | 3 |" in done.stdout
     (cost,) = json.loads((folder / "cost.json").read_text())["campaigns"]
-    assert cost["pilot"] == 2
+    assert cost["pilot"] == 9
     assert cost["shards_gb"] > 0

@@ -3,10 +3,10 @@
 The inverse transform of an amplitude, `object_of`, is the crystal seen through the measured cube of reciprocal space.
 The label, `gridded_label`, is made in real space: each atom is shared, with its phase, by the eight nearest voxels of a
 grid twice as fine (trilinear weights, "cloud in cell"), and what lies beyond the pattern's cube is left out. Three
-other ways were measured and agree less with the amplitude: the nearest voxel, which beats with the lattice planes; trilinear
-weights on the pattern's own voxels, which wash out phases steeper than about 1 rad per voxel; and to divide those
-weights' transfer function out, which amplifies the flanks of other reflections. Fine voxels would show single atoms;
-there, each atom first stands for its primitive cell, which fills the crystal without gaps.
+other ways were measured and agree less with the amplitude: the nearest voxel, which beats with the lattice planes;
+trilinear weights on the pattern's own voxels, which wash out phases steeper than about 1 rad per voxel; and to divide
+those weights' transfer function out, which amplifies the flanks of other reflections. Fine voxels would show single
+atoms; there, each atom first stands for its primitive cell, which fills the crystal without gaps.
 
 Conventions: F(q) = sum exp(-2 pi i q . r), so that the object's phase is -2 pi G . u; arrays are (z, y, x); the origin,
 and the peak, are at voxel n//2 of every axis. conj(F) belongs to the twin, the inverted and conjugated object.
