@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.add_argument("config", metavar="CONFIG", help="configuration file, such as config/paper.yaml")
-    parser.add_argument("--particles", type=int, default=1, metavar="N", help="relaxed particles of the pilot (default: 1)")
+    parser.add_argument("--particles", type=int, default=1, metavar="N", help="relaxed particles of the pilot (1)")
     parser.add_argument("--cores", type=int, default=2, metavar="N", help="processor cores to use (default: 2)")
-    parser.add_argument("--profile", default="workflow/profiles/local", help="Snakemake profile (default: %(default)s)")
+    parser.add_argument("--profile", default="workflow/profiles/local", help="Snakemake profile (%(default)s)")
     parser.add_argument("--output", metavar="JSON", help="write the table as JSON, too")
     parser.add_argument("--dry-run", action="store_true", help="say what the pilot would do, and stop")
 
