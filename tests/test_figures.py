@@ -96,8 +96,8 @@ def test_inputs_may_be_given_one_by_one(inputs: dict[str, list[str]], tmp_path: 
 
 def test_crystals_are_a_free_and_a_clamped_one(inputs: dict[str, list[str]]) -> None:
     assert [crystal.label for crystal in READERS["crystal"](*inputs["crystal"])] == [
-        "Au, cube, free",
-        "Au, Winterbottom, clamped interface",
+        "Au, cube\nfree",
+        "Au, Winterbottom\nclamped interface",
     ]
 
 

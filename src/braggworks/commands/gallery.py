@@ -29,7 +29,7 @@ _DPI = 150
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.add_argument("results", metavar="RESULTS", help="results folder of a run")
-    parser.add_argument("--output", metavar="HTML", default="gallery.html", help="page to write (default: %(default)s)")
+    parser.add_argument("--output", metavar="HTML", help="page to write (default: gallery.html in the results folder)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -54,8 +54,9 @@ def run(args: argparse.Namespace) -> None:
         columns = [file for files in shards.values() for file in files[:_MOST_BATCHES]]
         spans = _png(distributions.draw(READERS["distributions"](*columns), look))
         bar.update()
-    write_text(args.output, render_gallery(args.results, entries, spans))
-    print(f"{args.output}: {len(shards)} campaign{'s' if len(shards) > 1 else ''}")
+    output = args.output or str(Path(args.results) / "gallery.html")
+    write_text(output, render_gallery(args.results, entries, spans))
+    print(f"{output}: {len(shards)} campaign{'s' if len(shards) > 1 else ''}")
 
 
 def _find_shards(results: str) -> dict[str, list[str]]:

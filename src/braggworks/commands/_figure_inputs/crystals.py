@@ -84,7 +84,7 @@ def _read(found: _Found) -> Crystal:
         direction = np.asarray(group.attrs["orientation"]) @ np.array(_REFLECTION, dtype=np.float64)
         shape = SHAPES.get(found.shape, found.shape)
         return Crystal(
-            f"{group.attrs['material']}, {shape}, {_PROTOCOLS.get(found.protocol, found.protocol)}",
+            f"{group.attrs['material']}, {shape}\n{_PROTOCOLS.get(found.protocol, found.protocol)}",
             positions,
             displacement,
             direction / np.linalg.norm(direction),
