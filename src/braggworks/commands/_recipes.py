@@ -30,3 +30,32 @@ def read_recipe(args: argparse.Namespace, model: type[RecipeT], stage: str = "")
         except (OSError, UnicodeDecodeError):
             raise ConfigError(f"--recipe {args.recipe} is neither JSON text nor a readable JSON file.") from None
     return parse_recipe(model, text)
+
+
+def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--batch`` and ``--batch-size`` for the stages that start a campaign's batches."""
+    parser.add_argument("--batch", type=int, required=True, metavar="N", help="number of the batch, from 0")
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N", help="particles per batch (with --campaign: the campaign's own)"
+    )
+
+
+def batch_indices(args: argparse.Namespace) -> range:
+    """Return the particles of the batch that the arguments of `add_batch_arguments` name. Raises `ConfigError`."""
+    size = args.batch_size
+    if size is None and args.campaign:
+        size = load_campaign(args.campaign).batch_size
+    if size is None:
+        raise ConfigError("--recipe does not say how many particles a batch holds: add --batch-size, such as 4.")
+    if size < 1 or args.batch < 0:
+        raise ConfigError(
+            f"--batch {args.batch} with --batch-size {size} holds no particle: count batches from 0, and sizes from 1."
+        )
+    return range(args.batch * size, (args.batch + 1) * size)
+
+
+def thread_count(text: str) -> int:
+    """Return a number of threads that a person wrote; for the option ``--threads``."""
+    if not text.isdigit() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads: use 1 to 1024")
+    return int(text)

@@ -15,8 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from braggworks.campaigns import ClippedCubeConfig, CrystalConfig
-from braggworks.commands._recipes import add_recipe_arguments, read_recipe
-from braggworks.config import load_campaign
+from braggworks.commands._recipes import add_batch_arguments, add_recipe_arguments, batch_indices, read_recipe
 from braggworks.errors import ConfigError
 from braggworks.recipes import CrystalsRecipe
 
@@ -32,18 +31,14 @@ _TOOLS = ("numpy", "scipy", "wulffpack")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     add_recipe_arguments(parser, campaign=True)
-    parser.add_argument("--batch", type=int, required=True, metavar="N", help="number of the batch, from 0")
-    parser.add_argument(
-        "--batch-size", type=int, metavar="N", help="particles per batch (with --campaign: the campaign's own)"
-    )
+    add_batch_arguments(parser)
     parser.add_argument("--output", required=True, metavar="H5", help="file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the batch's file."""
     recipe = read_recipe(args, CrystalsRecipe, "crystals")
-    size = _batch_size(args)
-
+    indices = batch_indices(args)
     _check_family(recipe)
 
     from tqdm import tqdm
@@ -57,10 +52,9 @@ def run(args: argparse.Namespace) -> None:
         "campaign": recipe.campaign,
         "batch": args.batch,
         "recipe": recipe.to_json(),
-        "particles": size,
+        "particles": len(indices),
         "lineage": lineage(None, "crystals", recipe, {tool: importlib.metadata.version(tool) for tool in _TOOLS}),
     }
-    indices = range(args.batch * size, (args.batch + 1) * size)
     with create_h5(args.output, "particles", **identity) as file:
         for index in tqdm(indices, "crystals", unit="particle", mininterval=0.1 if sys.stderr.isatty() else 5):
             rng = generator(recipe.campaign, recipe.seed, index, "crystal")
@@ -97,19 +91,6 @@ def _check_family(recipe: CrystalsRecipe) -> None:
         raise ConfigError(
             f"--recipe is of the family {recipe.family}, but its crystal is not: give the crystal's {keys}."
         )
-
-
-def _batch_size(args: argparse.Namespace) -> int:
-    size = args.batch_size
-    if size is None and args.campaign:
-        size = load_campaign(args.campaign).batch_size
-    if size is None:
-        raise ConfigError("--recipe does not say how many particles a batch holds: add --batch-size, such as 4.")
-    if size < 1 or args.batch < 0:
-        raise ConfigError(
-            f"--batch {args.batch} with --batch-size {size} holds no particle: count batches from 0, and sizes from 1."
-        )
-    return int(size)
 
 
 def _write(group: h5py.Group, crystal: Crystal) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, get_args
 
 from braggworks.campaigns import DiffractionConfig
 from braggworks.campaigns import Engine as EngineName
-from braggworks.commands._recipes import add_recipe_arguments, read_recipe
+from braggworks.commands._recipes import add_recipe_arguments, read_recipe, thread_count
 from braggworks.commands._scatter_files import check_batch, create_group, read_crystal
 from braggworks.errors import ConfigError
 from braggworks.recipes import ScatterRecipe
@@ -42,13 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", choices=get_args(EngineName), help="scattering engine, instead of the recipe's")
     parser.add_argument("--input", metavar="H5", required=True, help="relaxed crystals, as `braggworks relax` writes")
     parser.add_argument("--output", metavar="H5", required=True, help="file to write")
-    parser.add_argument("--threads", metavar="N", type=_threads, default=1, help="threads to use (default 1)")
-
-
-def _threads(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 1024:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads: use 1 to 1024")
-    return int(text)
+    parser.add_argument("--threads", metavar="N", type=thread_count, default=1, help="threads to use (default 1)")
 
 
 def run(args: argparse.Namespace) -> None:

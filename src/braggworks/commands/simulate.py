@@ -18,8 +18,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from braggworks.commands._recipes import add_recipe_arguments, read_recipe
-from braggworks.config import load_campaign
+from braggworks.commands._recipes import (
+    add_batch_arguments,
+    add_recipe_arguments,
+    batch_indices,
+    read_recipe,
+    thread_count,
+)
 from braggworks.errors import ConfigError, MissingToolError
 from braggworks.recipes import SimulateRecipe
 
@@ -40,21 +45,12 @@ Batch = list[tuple["Simulated", list["Pattern"]]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     add_recipe_arguments(parser, campaign=True)
-    parser.add_argument("--batch", type=int, required=True, metavar="N", help="number of the batch, from 0")
-    parser.add_argument(
-        "--batch-size", type=int, metavar="N", help="particles per batch (with --campaign: the campaign's own)"
-    )
+    add_batch_arguments(parser)
     parser.add_argument("--device", choices=("cpu", "cuda"), help="where to compute, instead of the recipe's")
-    parser.add_argument("--threads", metavar="N", type=_threads, default=1, help="threads to use (default 1)")
+    parser.add_argument("--threads", metavar="N", type=thread_count, default=1, help="threads to use (default 1)")
     parser.add_argument("--output", metavar="H5", help="shard to write")
     parser.add_argument("--sidecar", metavar="JSON", help="sidecar to write (default: beside the shard)")
     parser.add_argument("--steps", metavar="H5", help="write the steps of the batch's first pattern, for the figure")
-
-
-def _threads(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 1024:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads: use 1 to 1024")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -62,11 +58,11 @@ def run(args: argparse.Namespace) -> None:
     recipe = _read(args)
     if not args.output and not args.steps:
         raise ConfigError("Nothing to write: give --output for the shard, --steps for the steps of a pattern, or both.")
-    size = _batch_size(args)
+    indices = batch_indices(args)
     if args.steps:
-        _write_steps(args.steps, recipe, args.batch * size)
+        _write_steps(args.steps, recipe, indices[0])
     if args.output:
-        _write_shard(args, recipe, range(args.batch * size, (args.batch + 1) * size))
+        _write_shard(args, recipe, indices)
 
 
 def _read(args: argparse.Namespace) -> SimulateRecipe:
@@ -82,19 +78,6 @@ def _read(args: argparse.Namespace) -> SimulateRecipe:
             "add --device cpu, or run this on a machine with one."
         )
     return recipe
-
-
-def _batch_size(args: argparse.Namespace) -> int:
-    size = args.batch_size
-    if size is None and args.campaign:
-        size = load_campaign(args.campaign).batch_size
-    if size is None:
-        raise ConfigError("--recipe does not say how many particles a batch holds: add --batch-size, such as 100.")
-    if size < 1 or args.batch < 0:
-        raise ConfigError(
-            f"--batch {args.batch} with --batch-size {size} holds no particle: count batches from 0, and sizes from 1."
-        )
-    return int(size)
 
 
 def _write_shard(args: argparse.Namespace, recipe: SimulateRecipe, indices: range) -> None:
