@@ -85,8 +85,8 @@ def test_every_number_has_bounds_or_a_check() -> None:
         ({"count": 5}, ["count 5", "batch_size 2", "use count 6"]),
         ({"detector": {"total_count": [1, 2]}}, ["unknown key 'detector.total_count'", "did you mean 'total_counts'?"]),
         ({"crystal": {"materials": ["Fe"]}}, ["crystal.materials", "Fe"]),
-        ({"family": "atomic"}, ["family is 'atomic'", "polygon2d"]),
-        ({"family": None}, ["family is None", "add that line"]),
+        ({"family": "atomic"}, ["there is no family 'atomic'", "did you mean atomistic?"]),
+        ({"family": None}, ["there is no family:", "polygon2d"]),
         ({"family": "scan", "scans": ["a.cxi"]}, ["count 4 must be the number of scans, 1"]),
         ({"family": "scan", "scans": list("abcd"), "task": "phase"}, ["no detector records the phase"]),
         ({"family": "shape3d", "sampling": {"grid": 32}, "patches": {"size": 32}}, ["whole pattern", "per_pattern 1"]),
@@ -144,6 +144,17 @@ def test_config_mistakes_are_one_sentence(tmp_path: Path, old: str, new: str, wo
     assert "\n" not in str(error.value)
     for word in words:
         assert word in str(error.value)
+
+
+def test_a_release_of_two_shapes_of_samples_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "campaigns").mkdir()
+    for name, family in (("flat", "polygon2d"), ("deep", "shape3d")):
+        text = f"family: {family}\ncount: 2\nbatch_size: 2\npatches: {{size: 64, per_pattern: 1}}\n"
+        (tmp_path / "campaigns" / f"{name}.yaml").write_text(text)
+    path = tmp_path / "run.yaml"
+    path.write_text("results: r\ncampaigns: [flat, deep]\nreleases: [{name: both, campaigns: [flat, deep]}]\n")
+    with pytest.raises(ConfigError, match="mixes samples of different shapes \\(flat, deep\\)"):
+        load_config(path)
 
 
 def test_a_campaign_or_a_folder_is_no_run(tmp_path: Path) -> None:

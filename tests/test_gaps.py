@@ -107,9 +107,8 @@ def test_a_campaign_holds_shapes_and_widths_in_the_wanted_parts(count, weights, 
     for number, name in enumerate(GAP_SHAPES):
         expected = particles * count * shapes[name] / sum(weights)
         assert abs(np.count_nonzero(shape == number) - expected) <= 2
-    used = width[shape != LAYOUT]
-    if len(used):
-        assert np.ptp([np.count_nonzero(used == px) for px in options["widths_px"]]) <= 1
+    for number in set(shape[shape != LAYOUT].tolist()):
+        assert np.ptp([np.count_nonzero(width[shape == number] == px) for px in options["widths_px"]]) <= 1
     layouts = [name for p in plans for name in p.layout if name]
     assert len(layouts) == np.count_nonzero(shape == LAYOUT)
     assert abs(layouts.count("merlin") - layouts.count("maxipix")) <= 1
@@ -163,9 +162,12 @@ def test_layouts_are_pieces_of_their_detector():
             assert not line[-BORDER_PX:].any()
 
 
-def test_draws_of_vertical_and_cross_gaps_stay_what_they_were():
-    found = plan_gaps(3, 12, GapConfig(), 32, generator("demo-free", 1, 3, "patches"))
-    assert found.width.tolist() == [6, 3, 3, 9, 6, 9, 12, 6, 12, 9, 12, 3]
-    assert found.shape.tolist() == [0, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 0]
-    assert found.start[5:7].tolist() == [[15, 11], [5, 10]]
-    assert (found.start[[0, 3, 6], 1] == [13, 11, 10]).all()
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_every_shape_has_every_width_even_with_one_sample_per_particle(count):
+    shapes = {"vertical": 2, "cross": 1, "tee": 1}
+    plans = [plan(index, count, shapes=shapes) for index in range(96)]
+    found = np.stack([np.concatenate([p.shape for p in plans]), np.concatenate([p.width for p in plans])], axis=1)
+    pairs, numbers = np.unique(found, axis=0, return_counts=True)
+    assert len(pairs) == 3 * 4
+    for (shape, _), number in zip(pairs.tolist(), numbers.tolist(), strict=True):
+        assert number == 96 * count / (8 if shape == 0 else 16)

@@ -15,6 +15,7 @@ from braggworks.datasets.order import bounded_order
 from braggworks.datasets.reader import BoundedShuffle, SampleDataset
 from braggworks.datasets.samples import ATOM_COLUMNS, COLUMNS
 from braggworks.datasets.shards import ShardFiles
+from braggworks.errors import ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +105,8 @@ def test_a_process_keeps_few_files_open(release, monkeypatch):
     assert len(files._open[os.getpid()]) == 2
     files.close()
     assert not files._open
+
+
+def test_a_split_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="There is no split 'tset': use train, validation, test, or None"):
+        SampleDataset(tmp_path / "manifest.json", "tset")

@@ -114,6 +114,13 @@ def test_missing_environments_are_told_before_anything_runs(project: Path, capsy
     assert not (project / "results").exists()
 
 
+def test_an_empty_split_is_told_before_training(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = project / "config" / "demo.yaml"
+    config.write_text(config.read_text().replace("test: 0.2", "test: 1.0e-9"))
+    assert main(["run", "config/demo.yaml", "--dry-run"]) == 2
+    assert "Release 'demo' has no particle in split 'test': raise a campaign's count" in capsys.readouterr().err
+
+
 def test_run_outside_the_project_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

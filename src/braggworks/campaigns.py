@@ -366,6 +366,11 @@ class CampaignBase(Model):
         """Number of batches."""
         return self.count // self.batch_size
 
+    @property
+    def ndim(self) -> int:
+        """Axes of a sample."""
+        return 3
+
 
 def _check_grid(patches: PatchConfig, grid: int, where: str) -> None:
     if patches.size > grid:
@@ -435,6 +440,11 @@ class Polygon2dCampaign(CampaignBase):
     def _check_family(self) -> Self:
         _check_grid(self.patches, self.sampling.grid, "sampling.grid")
         return self
+
+    @property
+    def ndim(self) -> int:
+        """Axes of a sample."""
+        return 2
 
 
 class ScanCampaign(CampaignBase):

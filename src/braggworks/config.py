@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from pathlib import Path
@@ -160,6 +161,13 @@ class Config(Model):
         for name, found in tasks.items():
             if len(found) > 1:
                 raise ValueError(f"release {name!r} mixes campaigns of the tasks inpaint and phase: make two releases")
+        for release in self.releases:
+            shapes = {(self.campaign(c).ndim, self.campaign(c).patches.size): c for c in release.campaigns}
+            if len(shapes) > 1:
+                raise ValueError(
+                    f"release {release.name!r} mixes samples of different shapes ({', '.join(shapes.values())}): "
+                    "give its campaigns one patches.size and one dimension, or make two releases"
+                )
         if self.training and tasks[self.training.release] != {"inpaint"}:
             raise ValueError(f"training.release {self.training.release!r} must hold campaigns of the task inpaint")
         if self.scan and not self.training:
@@ -246,7 +254,10 @@ def load_campaign(path: str | Path) -> Campaign:
     values = _read_yaml(path)
     family = values.get("family")
     if family not in FAMILIES:
-        raise ConfigError(f"{path}: family is {family!r}, but must be one of {', '.join(FAMILIES)}: add that line.")
+        near = difflib.get_close_matches(str(family), FAMILIES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(FAMILIES)}."
+        told = "there is no family" if family is None else f"there is no family {family!r}"
+        raise ConfigError(f"{path}: {told}: {hint}")
     return cast(Campaign, _build(FAMILIES[family], {**values, "name": path.stem}, path))
 
 
@@ -292,8 +303,6 @@ def mistake_sentence(error: ValidationError, where: str, model: type[BaseModel])
     key = ".".join(str(part) for part in first["loc"] if not re.search(r"Config\b", str(part)))
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        import difflib
-
         known = _keys_at(model, [str(part) for part in first["loc"][:-1]])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f"did you mean '{near[0]}'" if near else f"accepted keys are {', '.join(known)}"

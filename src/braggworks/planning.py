@@ -12,6 +12,7 @@ from braggworks.campaigns import (
     Polygon2dCampaign,
     ScanCampaign,
     Shape3dCampaign,
+    StoppedStrain,
 )
 from braggworks.config import Config
 
@@ -21,14 +22,15 @@ _ROW = re.compile(r"^(\w+)\s+(\d+)$")
 
 # Core-seconds per unit of work, from benchmark tables on a 2-core virtual machine (AMD EPYC).
 SECONDS_PER_JOB = 2.0
-SECONDS_PER_RELAXATION = 2.8e-6  # x atoms^1.5: larger particles need more steps
+SECONDS_PER_RELAXATION = 1e-5  # x atoms^1.25: larger particles need more steps
+SECONDS_PER_ATOM_AND_STEP = 1e-6  # where the minimisation stops early
 SECONDS_PER_NUFFT_VOXEL = 2e-7
 SECONDS_PER_PYNX_VOXEL_ATOM = 1.5e-9
 SECONDS_PER_SIMULATED_VOXEL = 1.5e-7
 SECONDS_PER_SAMPLE = 2e-3
 SECONDS_PER_PATCH_AT_FULL_WIDTH = 0.09
-# Atoms per cubic angstrom in gold, of which a clipped cube keeps about 0.6 of its volume.
-_CUBE_ATOMS = 0.6 * 0.059
+# Atoms per cubic angstrom in gold, of which a clipped cube keeps about a third of its volume.
+_CUBE_ATOMS = 0.33 * 0.059
 
 
 def parse_job_counts(text: str) -> JobCounts:
@@ -87,11 +89,19 @@ def _batch_seconds(campaign: Campaign) -> dict[str, float]:
     patterns = size * campaign.diffraction.patterns_per_particle
     voxels = campaign.diffraction.grid**3
     return {
-        "relax_batch": size * _mean_power(atoms, 1.5) * SECONDS_PER_RELAXATION,
+        "relax_batch": size * _relaxation_seconds(campaign, atoms),
         "scatter_batch": patterns * voxels * SECONDS_PER_NUFFT_VOXEL,
         "scatter_batch_pynx": patterns * voxels * _mean_power(atoms, 1.0) * SECONDS_PER_PYNX_VOXEL_ATOM,
         "cut_shard": patterns * cut * SECONDS_PER_SAMPLE,
     }
+
+
+def _relaxation_seconds(campaign: AtomisticCampaign | AutophasennCampaign, atoms: tuple[int, int]) -> float:
+    full = _mean_power(atoms, 1.25) * SECONDS_PER_RELAXATION
+    strain = campaign.relaxation.strain
+    if not isinstance(strain, StoppedStrain):
+        return full
+    return min(full, _mean_power(atoms, 1.0) * _mean_power(strain.steps, 1.0) * SECONDS_PER_ATOM_AND_STEP)
 
 
 def _training_seconds(config: Config) -> float:

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from braggworks.config import Config, load_config
-from braggworks.launch import check_place, check_scans, execute, plan, snakemake_command
+from braggworks.launch import check_place, check_scans, check_splits, execute, plan, snakemake_command
 from braggworks.paths import Paths
 from braggworks.planning import JobCounts, estimate_minutes
 from braggworks.runlock import hold_run_lock
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     check_place(args.profile, args.dry_run)
     check_scans(config)
+    check_splits(config)
     targets = dataset_targets(config) if args.datasets else []
     options = list(args.snakemake)
     if (first := first_targets(config)) and not args.datasets:
@@ -53,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
     if not counts:
         print(f"Nothing is to be done: {paths.results if args.datasets else paths.report} is up to date.")
         return 0
-    _announce(config, counts, args.cores)
+    _announce(
+        config.model_copy(update={"scan": None, "comparison": None}) if args.datasets else config, counts, args.cores
+    )
     if args.dry_run:
         return 0
     started = time.monotonic()
@@ -78,9 +81,9 @@ def _announce(config: Config, counts: JobCounts, cores: int) -> None:
             f"  The measured scan {config.scan.file} is absent (its folder is the setting BRAGGWORKS_TEST_DATA): "
             "a simulated one stands in, and the report says so."
         )
-    if config.comparison is None or config.comparison.when == "never":
-        print("  PyNX is not compared with the NUFFT (comparison).")
-    elif not compares_engines(config):
+    if config.comparison and config.comparison.when == "never":
+        print("  The comparison with PyNX is off (comparison.when: never).")
+    elif config.comparison and not compares_engines(config):
         print("  PyNX is not installed, so it is not compared with the NUFFT (`make pynx` says more).")
     minutes = estimate_minutes(config, counts, cores)
     duration = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"

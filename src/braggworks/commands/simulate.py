@@ -75,7 +75,7 @@ def _read(args: argparse.Namespace) -> SimulateRecipe:
     if recipe.device == "cuda" and not torch.cuda.is_available():
         raise MissingToolError(
             f"Campaign {recipe.campaign!r} asks for the device cuda, but torch finds no CUDA device here: "
-            "add --device cpu, or run this on a machine with one."
+            "write device: cpu into the campaign (or add --device cpu to this command), or use a machine with one."
         )
     return recipe
 

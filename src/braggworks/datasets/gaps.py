@@ -200,8 +200,9 @@ class GapPlan:
 def plan_gaps(index: int, count: int, config: GapConfig, size: int, rng: np.random.Generator) -> GapPlan:
     """Share gap shapes, widths and layouts out over the patches of one particle.
 
-    All three come in turn and go on from one particle to the next, so that a campaign holds them in the wanted parts,
-    to within the rounding of one sample per shape; they are then shuffled within the particle, each on its own.
+    Shapes come in turn, and the widths in turn among the samples of each shape, so that every shape has every width.
+    Both go on from one particle to the next: a campaign holds them in the wanted parts, to within the rounding of one
+    sample per shape and width. They are then shuffled within the particle.
 
     Parameters
     ----------
@@ -224,12 +225,13 @@ def plan_gaps(index: int, count: int, config: GapConfig, size: int, rng: np.rand
     _check_widths(config, size)
     tails = _tails(index * count + np.arange(count + 1), config)
     ordered = np.diff(tails[1:]).sum(axis=0).astype(np.uint8)
-    kinds = len(config.widths_px)
-    turn = index * count - tails[_LAYOUT, 0] + np.arange(np.count_nonzero(ordered != _LAYOUT))
-    widths = rng.permutation(np.asarray(config.widths_px, np.int32)[turn % kinds])
-    shape = rng.permutation(ordered)
-    width = np.zeros(count, np.int32)
-    width[shape != _LAYOUT] = widths
+    # How many samples of each shape the campaign holds before each of these.
+    before = tails - np.vstack([tails[1:], np.zeros_like(tails[:1])])
+    rank = before[ordered, np.arange(count)]
+    widths = np.asarray(config.widths_px, np.int32)[rank % len(config.widths_px)]
+    shuffled = rng.permutation(count)
+    shape = ordered[shuffled]
+    width = np.where(shape == _LAYOUT, 0, widths[shuffled]).astype(np.int32)
     start = _draw_starts(shape, width, config, size, rng)
     side = rng.integers(0, 2, count, dtype=np.uint8) if config.shapes.get("tee") else np.zeros(count, np.uint8)
     layout, origin = _draw_layouts(shape, int(tails[_LAYOUT, 0]), config, size, rng)

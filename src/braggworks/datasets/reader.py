@@ -14,7 +14,8 @@ from torch.utils.data import Dataset, Sampler
 from braggworks.datasets.manifests import load_samples, read_manifest, select_samples
 from braggworks.datasets.order import BLOCK, BUFFER, bounded_order
 from braggworks.datasets.shards import ShardFiles
-from braggworks.datasets.splits import Split
+from braggworks.datasets.splits import SPLITS, Split
+from braggworks.errors import ConfigError
 
 
 class SampleDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
@@ -34,11 +35,15 @@ class SampleDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     Raises
     ------
+    ConfigError
+        If there is no such split.
     FileError
         If the manifest or a shard is missing, damaged, or of another campaign.
     """
 
     def __init__(self, manifest_path: str | Path, split: Split | None) -> None:
+        if split is not None and split not in SPLITS:
+            raise ConfigError(f"There is no split {split!r}: use {', '.join(SPLITS)}, or None for all samples.")
         self.manifest = read_manifest(manifest_path)
         self.table = select_samples(self.manifest, split)
         self._files = ShardFiles(self.table.files)

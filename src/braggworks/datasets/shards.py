@@ -45,7 +45,7 @@ __all__ = [
     "read_sidecar",
 ]
 
-AGAIN = "delete it and run `braggworks run` again"
+AGAIN = "delete it (`braggworks verify --delete` does) and run `braggworks run` again"
 VOXELS: dict[str, str] = {"counts": "u4", "mask": "u1", "phase": "i2"}
 # Values that bitshuffle packs together: 32 kB of counts read 10 % faster than its default of 8 kB, and are smaller.
 _BLOCK = 8192

@@ -80,8 +80,8 @@ _FIXED: dict[str, tuple[str, str]] = {
     ),
     "patches": (
         "Patches and gaps",
-        "Where samples are cut from a pattern, their gaps, and what a trained network fills in. After Masto's thesis, "
-        "Fig. 3.9.",
+        "Where samples are cut from a pattern, their gaps, and, after training, what the network fills in. After "
+        "Masto's thesis, Fig. 3.9.",
     ),
     DATA: (
         "Data",
