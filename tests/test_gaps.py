@@ -20,7 +20,6 @@ from braggworks.datasets.gaps import (
 )
 from braggworks.datasets.layouts import LAYOUTS
 from braggworks.errors import ConfigError
-from braggworks.seeds import generator
 
 VERTICAL, HORIZONTAL, CROSS, TEE, LAYOUT = range(5)
 
