@@ -1,10 +1,11 @@
 """The two scattering engines side by side, on whole strained gold particles and the same scattering vectors.
 
-The particles have random facets and a smooth displacement, so that nothing is symmetric. PyNX's CPU path is the faster of its compiled loop and of OpenCL on PoCL. Both engines get one thread. Where a whole
-PyNX pattern would take minutes, it computes every k-th plane of the grid, and its time is scaled by k; the plane of the
-peak is among them. Errors are the largest deviation from a float64 direct sum, as a fraction of the largest amplitude
-found, over 600 voxels near the centre and 600 anywhere in those planes: of the NUFFT, of this project's PyNX engine, which
-sums blocks of atoms with reduced phases, and of the PyNX call that is timed.
+The particles have random facets and a smooth displacement, so that nothing is symmetric. PyNX's CPU path is the faster
+of its compiled loop and of OpenCL on PoCL. Both engines get one core. Where a whole PyNX pattern would take minutes, it
+computes every k-th plane of the grid, and its time is scaled by k; the plane of the peak is among them. Errors are the
+largest deviation from a float64 direct sum, as a fraction of the largest amplitude found, over 600 voxels near the
+centre and 600 anywhere in those planes: of the NUFFT, of this project's PyNX engine, which sums blocks of atoms with
+reduced phases, and of the PyNX call that is timed.
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@ from braggworks.config import load_config
 from braggworks.errors import FileError
 from braggworks.files import write_json
 from braggworks.paths import Paths
-from braggworks.pilot import measure_costs, pilot_config, pilot_targets, render_costs
-from braggworks.planning import SECONDS_PER_JOB
+from braggworks.pilot import STARTUP, measure_costs, pilot_config, pilot_targets, render_costs
 
 
 def write_pilot(folder: Path, seconds: float) -> Path:
@@ -40,10 +39,10 @@ def test_pilot_scales_by_particles_and_counts_start_up_once_per_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = load_config(write_pilot(tmp_path / "results", SECONDS_PER_JOB + 3.0))
+    config = load_config(write_pilot(tmp_path / "results", STARTUP["simulate_batch"] + 3.0))
     pilot = load_config(tmp_path / "results" / "pilot" / "pilot.yaml")
     (cost,) = measure_costs(config, pilot)
-    assert cost.core_hours["simulate_batch"] == pytest.approx((3.0 * 20 + SECONDS_PER_JOB * 4) / 3600)
+    assert cost.core_hours["simulate_batch"] == pytest.approx((3.0 * 20 + STARTUP["simulate_batch"] * 4) / 3600)
     assert (cost.jobs, cost.samples, cost.particles, cost.pilot) == (4, 10_000, 10_000, 500)
     assert cost.shards_gb == pytest.approx(5000 * 20 / 1e9)
     assert cost.memory_mb == 123.5

@@ -13,11 +13,13 @@ from braggworks.campaigns import Campaign, ScanCampaign
 from braggworks.config import Config
 from braggworks.errors import FileError
 from braggworks.paths import Paths
-from braggworks.planning import SECONDS_PER_JOB
 from braggworks.reporting.benchmarks import RuleCost, read_costs
 from braggworks.targets import patterns_file, release_sidecars
 
 _GB = 1e9
+# Start-up of a job's interpreter and libraries, in seconds; torch takes longest.
+STARTUP = {"simulate_batch": 3.0, "cut_scan_shard": 3.0}
+OTHER_STARTUP = 0.5
 # Particles on a grid take milliseconds, so that a pilot of few would measure start-up alone.
 _CHEAP = {"shape3d": 200, "polygon2d": 500}
 
@@ -111,11 +113,11 @@ def _measure(campaign: Campaign, small: Campaign, pilot: Config) -> CampaignCost
     ]
     if not rules:
         raise FileError(f"{tables} holds no times of campaign {campaign.name!r}: delete the folder and run again.")
-    hours = {
-        cost.rule: (max(cost.wall_seconds - SECONDS_PER_JOB, 0.1 * cost.wall_seconds) * factor) / 3600
-        + SECONDS_PER_JOB * campaign.batches / 3600
-        for cost in rules
-    }
+    hours = {}
+    for cost in rules:
+        startup = STARTUP.get(cost.rule, OTHER_STARTUP)
+        work = max(cost.wall_seconds - startup, 0.1 * cost.wall_seconds)
+        hours[cost.rule] = (work * factor + startup * campaign.batches) / 3600
     shard = Path(paths.batch_file("shards", campaign.name, 0))
     stages = [paths.batch_file(stage, campaign.name, 0) for stage in ("crystals", "relaxed")]
     others = [Path(path) for path in [*stages, patterns_file(pilot, campaign.name, 0)] if Path(path).exists()]
