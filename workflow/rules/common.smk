@@ -68,3 +68,8 @@ def fixed(recipe):
     """A param function of a recipe without wildcards; as a plain string its braces would be read as wildcards."""
     text = recipe.to_json()
     return lambda wildcards: text
+
+
+def kept(path):
+    """Patterns are far larger than the shards that are cut from them: a run may do without them afterwards."""
+    return path if CONFIG.keep_patterns else temp(path)

@@ -1,8 +1,3 @@
-def kept(path):
-    """Patterns are far larger than the shards that are cut from them: a run may do without them afterwards."""
-    return path if CONFIG.keep_patterns else temp(path)
-
-
 rule scatter_batch:
     input:
         PATHS.batch_file("relaxed"),

@@ -83,7 +83,7 @@ rule write_manifest:
             splits=CONFIG.splits,
         ).to_json(),
         batches=lambda wildcards: json.dumps(release_batches(CONFIG, wildcards.release)),
-        results=CONFIG.results,
+        results=lambda wildcards: CONFIG.results,
     shell:
         "braggworks manifest --recipe {params.recipe:q} --results {params.results:q} --batches {params.batches:q}"
         " --output {output:q} > {log:q} 2>&1"
