@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from braggworks.config import load_config
 from braggworks.errors import UserError
-from braggworks.launch import check_place, check_scans, execute, plan, snakemake_command
+from braggworks.launch import execute, plan, snakemake_command
 from braggworks.paths import Paths
 from braggworks.pilot import CampaignCost, measure_costs, pilot_config, pilot_targets, render_costs
+from braggworks.preflight import check_before_plan, check_before_run, read_profile
 from braggworks.runlock import hold_run_lock
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ def run(args: argparse.Namespace) -> None:
     if args.particles < 1:
         raise UserError(f"--particles {args.particles} leaves nothing to measure: use 1 or more.")
     config = load_config(args.config)
-    check_place(args.profile, args.dry_run)
-    check_scans(config)
+    check_before_plan(config)
+    if not args.dry_run:
+        check_before_run(config, read_profile(args.profile))
     path = pilot_config(config, Path(args.config), args.particles)
     pilot = load_config(path)
     command = snakemake_command(str(path), args.cores, args.profile, targets=pilot_targets(pilot))

@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 
 from braggworks.config import Config, load_config
-from braggworks.launch import check_place, check_scans, check_splits, execute, plan, snakemake_command
+from braggworks.launch import execute, plan, snakemake_command
 from braggworks.paths import Paths
 from braggworks.planning import JobCounts, estimate_minutes
+from braggworks.preflight import check_before_plan, check_before_run, read_profile
 from braggworks.runlock import hold_run_lock
 from braggworks.targets import compares_engines, dataset_targets, first_targets, measured_scan
 
@@ -41,9 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Plan, say so, and run."""
     config = load_config(args.config)
-    check_place(args.profile, args.dry_run)
-    check_scans(config)
-    check_splits(config)
+    check_before_plan(config)
+    profile = read_profile(args.profile)
+    if not args.dry_run:
+        check_before_run(config, profile)
     targets = dataset_targets(config) if args.datasets else []
     options = list(args.snakemake)
     if (first := first_targets(config)) and not args.datasets:
