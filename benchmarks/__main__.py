@@ -1,4 +1,4 @@
-"""Run benchmarks and write their records to benchmarks/results/dataset.json.
+"""Run benchmarks and write their records to benchmarks/results/: one file for datasets, one for scale.
 
 Records that are not measured again stay as they are, each with its own command, commit, machine and date.
 
@@ -17,15 +17,16 @@ from pathlib import Path
 # One thread each, so that rates are per core; must be set before numpy is imported.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
-RESULTS = Path("benchmarks/results/dataset.json")
+RESULTS = Path("benchmarks/results")
+# Which file of results each belongs to, and what it measures.
 BENCHMARKS = {
-    "scattering": "NUFFT against PyNX and against a float64 direct sum",
-    "labels": "gridded labels against atomistic patterns, every shape and material",
-    "families": "patterns per second and core of every family, and where the time goes",
-    "storage": "shards against raw memory-mapped numpy; bytes per sample",
-    "planning": "the plan of config/paper.yaml: seconds and jobs",
-    "faults": "SIGKILL at random moments, and the same shards in the end",
-    "devices": "shape3d on the GPU against the CPU, where torch sees a GPU",
+    "scattering": ("dataset", "NUFFT against PyNX and against a float64 direct sum"),
+    "labels": ("dataset", "gridded labels against atomistic patterns, every shape and material"),
+    "families": ("dataset", "patterns per second and core of every family, and where the time goes"),
+    "storage": ("dataset", "shards against raw memory-mapped numpy; bytes per sample"),
+    "planning": ("dataset", "the plan of config/paper.yaml: seconds and jobs"),
+    "faults": ("dataset", "SIGKILL at random moments, and the same shards in the end"),
+    "devices": ("dataset", "shape3d on the GPU against the CPU, where torch sees a GPU"),
 }
 
 
@@ -35,8 +36,8 @@ def main() -> int:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="which; all without one")
-    parser.add_argument("--output", type=Path, default=RESULTS, metavar="JSON", help="records (default: %(default)s)")
-    parser.epilog = "\n".join(["benchmarks:", *(f"  {name:<11} {what}" for name, what in BENCHMARKS.items())])
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="of records (%(default)s)")
+    parser.epilog = "\n".join(["benchmarks:", *(f"  {name:<11} {what}" for name, (_, what) in BENCHMARKS.items())])
     args = parser.parse_args()
     unknown = sorted(set(args.names) - set(BENCHMARKS))
     if unknown:
@@ -45,14 +46,16 @@ def main() -> int:
     from braggworks.records import read_records, stamp, write_records
 
     for name in args.names or BENCHMARKS:
-        print(f"== {name}: {BENCHMARKS[name]}", flush=True)
+        file, what = BENCHMARKS[name]
+        print(f"== {name}: {what}", flush=True)
         measured = stamp(importlib.import_module(f"benchmarks.{name}").measure(), f"python -m benchmarks {name}")
         for record in measured:
             interval = "" if record.low is None else f" [{record.low:.4g}, {record.high:.4g}]"
             print(f"  {record.name} = {record.value:.4g}{interval} {record.unit or ''}", flush=True)
-        old = read_records(args.output) if args.output.exists() else []
+        output = args.results / f"{file}.json"
+        old = read_records(output) if output.exists() else []
         kept = [record for record in old if record.command != f"python -m benchmarks {name}"]
-        write_records(args.output, sorted([*kept, *measured], key=lambda record: record.name))
+        write_records(output, sorted([*kept, *measured], key=lambda record: record.name))
     return 0
 
 
