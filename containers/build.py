@@ -53,7 +53,8 @@ _PYTHON_PACKAGES = (
 class Builder:
     """Builds into the folder of images; everything on the way lies in its folder `cache`."""
 
-    def __init__(self, force: bool = False) -> None:
+    def __init__(self, bar: tqdm[Any], force: bool = False) -> None:
+        self.bar = bar
         self.images = image_folder().absolute()
         self.cache = self.images / "cache"
         self.force = force
@@ -75,7 +76,7 @@ class Builder:
         """Return the image of Debian and Python, built if need be."""
         image = self.cache / f"base-{base_hash(ROOT)[:16]}.sif"
         if not image.exists():
-            self._build(image, "containers/base.def", MIRROR=self._mirror(), SUITE=SUITE)
+            self._build(image, "containers/base.def", attempts=2, MIRROR=self._mirror(), SUITE=SUITE)
             self._forget("base-*.sif", image)
         return image
 
@@ -88,7 +89,7 @@ class Builder:
             arguments = {"BASE": str(self.base()), "WHEELS": str(wheels)}
             if stage == "pynx":
                 arguments |= {"MIRROR": self._mirror(), "SUITE": SUITE}
-            self._build(image, definition(stage), **arguments)
+            self._build(image, definition(stage), attempts=2 if stage == "pynx" else 1, **arguments)
             write_json(
                 image.with_suffix(".json"), {path.name: sha256_of(path) for path in sorted(wheels.glob("*.whl"))}
             )
@@ -108,6 +109,8 @@ class Builder:
             STAGE=stage,
             RECIPE=recipe,
         )
+        if recipe_hash(stage, ROOT) != recipe:
+            raise UserError("Files changed during the build: run `make containers` again.")
         write_json(record_file(stage).absolute(), self._describe(stage, image, recipe, software))
 
     # --- what goes in ---
@@ -122,7 +125,7 @@ class Builder:
         folder.mkdir(parents=True)
         pins = ROOT / "envs" / f"{stage}.txt"
         command = [str(self._pip()), "-m", "pip", "wheel", "--quiet", "--retries", "10", "--wheel-dir", str(folder)]
-        self._run([*command, "--requirement", str(pins)], f"wheels-{stage}")
+        self._run([*command, "--requirement", str(pins)], f"wheels-{stage}", attempts=2)
         shutil.copy(pins, folder / "requirements.txt")
         return folder
 
@@ -132,7 +135,7 @@ class Builder:
         if not python.exists():
             version = os.environ.get("BRAGGWORKS_PYTHON", "3.11")
             uv = self._say(["envs/uv.sh"]).strip()
-            self._run([uv, "venv", "--clear", "--seed", "--python", version, str(python.parents[1])], "pip")
+            self._run([uv, "venv", "--clear", "--seed", "--python", version, str(python.parents[1])], "pip", attempts=2)
         return python
 
     def _package(self) -> Path:
@@ -140,7 +143,7 @@ class Builder:
         folder = self.cache / f"package-{package_hash(ROOT)[:16]}"
         if not list(folder.glob("*.whl")):
             uv = self._say(["envs/uv.sh"]).strip()
-            self._run([uv, "build", "--wheel", "--quiet", "--out-dir", str(folder), str(ROOT)], "package")
+            self._run([uv, "build", "--wheel", "--quiet", "--out-dir", str(folder), str(ROOT)], "package", attempts=2)
             self._forget("package-*", folder)
         return next(folder.glob("*.whl"))
 
@@ -166,7 +169,7 @@ class Builder:
             "apptainer": self._say(["apptainer", "--version"]).strip(),
         }
 
-    def _build(self, image: Path, definition_file: str, **arguments: str) -> None:
+    def _build(self, image: Path, definition_file: str, attempts: int = 1, **arguments: str) -> None:
         image.parent.mkdir(parents=True, exist_ok=True)
         part = image.with_name(f".{image.name}.part")
         command = [sys.executable, "containers/as_root.py"] if lacks_rights() else []
@@ -174,7 +177,7 @@ class Builder:
         for name, value in arguments.items():
             command += ["--build-arg", f"{name}={value}"]
         try:
-            self._run([*command, str(part), definition_file], image.stem)
+            self._run([*command, str(part), definition_file], image.stem, attempts)
             part.replace(image)
         finally:
             part.unlink(missing_ok=True)
@@ -194,22 +197,34 @@ class Builder:
             raise UserError((result.stderr.strip().splitlines() or [f"{command[0]} failed."])[-1])
         return result.stdout
 
-    def _run(self, command: list[str], name: str) -> None:
-        """Run a step, its words into a log; networks fail now and then, so that a second try follows a first."""
+    def _run(self, command: list[str], name: str, attempts: int = 1) -> None:
+        """Run a step, its words into a log; one that needs the network may be tried again."""
         log = self.cache / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        for attempt in (1, 2):
-            with log.open("w", encoding="utf-8") as stream:
-                code = subprocess.run(
-                    command, cwd=ROOT, env=self.environment, stdout=stream, stderr=subprocess.STDOUT, check=False
-                ).returncode
-            if code == 0:
-                return
-            if attempt == 1:
+        for attempt in range(attempts):
+            if attempt:
                 time.sleep(5)
+            with (
+                log.open("w", encoding="utf-8") as stream,
+                subprocess.Popen(
+                    command, cwd=ROOT, env=self.environment, stdout=stream, stderr=subprocess.STDOUT
+                ) as process,
+            ):
+                while process.poll() is None:
+                    time.sleep(0.2)
+                    self.bar.set_postfix_str(_last_words(log), refresh=False)
+                    # Often on a terminal, and twice a minute in a log.
+                    self.bar.update(0)
+            if process.returncode == 0:
+                return
         said = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         told = [line for line in said if line.startswith(("FATAL", "E:", "ERROR", "error"))] or said[-1:] or ["nothing"]
         raise UserError(f"Building {name} failed: {told[0]} (everything it said: {log}).")
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_bytes()[-400:].decode("utf-8", "replace").splitlines()
+    return next((line.strip()[:60] for line in reversed(lines) if line.strip()), "")
 
 
 @contextlib.contextmanager
@@ -232,9 +247,11 @@ def build(stages: list[str], force: bool) -> None:
         return
     if not (shutil.which("apptainer", path=settings(os.environ)["PATH"])):
         raise MissingToolError("Apptainer is not on the PATH: run `make containers`, which installs it on Debian.")
-    builder = Builder(force)
     on_terminal = sys.stderr.isatty()
-    with tqdm(total=len(wanted), unit="image", mininterval=0, dynamic_ncols=on_terminal) as bar:
+    interval = 0.5 if on_terminal else 30
+    layout = "{desc:<10}{percentage:3.0f}%|{bar:20}| {n}/{total} images [{elapsed}] {postfix}"
+    with tqdm(total=len(wanted), mininterval=interval, miniters=0, dynamic_ncols=on_terminal, bar_format=layout) as bar:
+        builder = Builder(bar, force)
         for stage in wanted:
             bar.set_description(stage)
             try:

@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     check_before_plan(config)
     profile = read_profile(args.profile)
+    # Read where the plan depends on it, here and by the job that draws the plan.
     os.environ["BRAGGWORKS_DEPLOYMENT"] = ",".join(profile.deployment)
     if not args.dry_run:
         check_before_run(config, profile)
