@@ -7,6 +7,7 @@ from pathlib import Path
 from braggworks.config import Config
 from braggworks.errors import UserError
 from braggworks.preflight.data import check_scans, check_splits
+from braggworks.preflight.disk import check_disk
 from braggworks.preflight.environments import check_environments
 from braggworks.preflight.profiles import Profile, read_profile
 
@@ -36,3 +37,4 @@ def check_before_run(config: Config, profile: Profile) -> None:
         Says what is missing, and the next step.
     """
     check_environments(profile)
+    check_disk(config)
