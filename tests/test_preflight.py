@@ -9,8 +9,9 @@ from workflow_project import ROOT
 from braggworks.config import load_config
 from braggworks.errors import ConfigError, UserError
 from braggworks.paths import Paths
-from braggworks.preflight import read_profile
+from braggworks.preflight import Profile, read_profile
 from braggworks.preflight.disk import check_disk, predicted_bytes
+from braggworks.preflight.gpu import check_gpu
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -50,6 +51,21 @@ def test_what_is_there_needs_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert predicted_bytes(config) == 0
     room(monkeypatch, 0)
     check_disk(config)
+
+
+def test_a_gpu_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("braggworks.preflight.gpu._DEVICES", ("/dev/none",))
+    config = load_config(ROOT / "config/families.yaml")
+    local = read_profile(ROOT / "workflow/profiles/local")
+    check_gpu(config, local)
+    there = [c.model_copy(update={"device": "cuda"} if c.name == "small-shape3d" else {}) for c in config.campaigns]
+    asked = config.model_copy(update={"campaigns": there})
+    with pytest.raises(UserError, match=r"Campaign 'small-shape3d' asks for the device cuda, and this machine has no"):
+        check_gpu(asked, local)
+    # On a cluster the jobs run elsewhere.
+    check_gpu(asked, Profile(ROOT, {"executor": "slurm"}))
+    monkeypatch.setattr("braggworks.preflight.gpu._DEVICES", ("/dev/null",))
+    check_gpu(asked, local)
 
 
 @pytest.mark.parametrize(
