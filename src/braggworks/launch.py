@@ -10,9 +10,11 @@ from pathlib import Path
 
 from braggworks.errors import UserError
 from braggworks.failures import failure_sentence, planning_error
+from braggworks.images import settings as container_settings
 from braggworks.paths import environment_prefix
 from braggworks.planning import JobCounts, parse_job_counts
 from braggworks.progress import WorkflowProgress
+from braggworks.records import current_commit
 from braggworks.runlock import RunLock
 
 
@@ -30,8 +32,8 @@ def _with(command: list[str], *options: str) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Return the process environment with `module`, where the machine has no Lmod."""
-    environment = dict(os.environ)
+    """Return the process environment with `module`, where the machine has no Lmod, and with Apptainer."""
+    environment = container_settings({**os.environ, "BRAGGWORKS_COMMIT": current_commit() or ""})
     environment.setdefault("BRAGGWORKS_ENVS", str(environment_prefix("workflow").parent.resolve()))
     if "BASH_FUNC_module%%" not in environment and "LMOD_CMD" not in environment:
         script = Path("workflow/module.sh").read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ example:
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from braggworks.config import Config, load_config
 from braggworks.launch import execute, plan, snakemake_command
 from braggworks.paths import Paths
 from braggworks.planning import JobCounts, estimate_minutes
-from braggworks.preflight import check_before_plan, check_before_run, read_profile
+from braggworks.preflight import Profile, check_before_plan, check_before_run, read_profile
 from braggworks.runlock import hold_run_lock
 from braggworks.targets import compares_engines, dataset_targets, first_targets, measured_scan
 
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     check_before_plan(config)
     profile = read_profile(args.profile)
+    os.environ["BRAGGWORKS_DEPLOYMENT"] = ",".join(profile.deployment)
     if not args.dry_run:
         check_before_run(config, profile)
     targets = dataset_targets(config) if args.datasets else []
@@ -56,9 +58,8 @@ def run(args: argparse.Namespace) -> int:
     if not counts:
         print(f"Nothing is to be done: {paths.results if args.datasets else paths.report} is up to date.")
         return 0
-    _announce(
-        config.model_copy(update={"scan": None, "comparison": None}) if args.datasets else config, counts, args.cores
-    )
+    shown = config.model_copy(update={"scan": None, "comparison": None}) if args.datasets else config
+    _announce(shown, profile, counts, args.cores)
     if args.dry_run:
         return 0
     started = time.monotonic()
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _announce(config: Config, counts: JobCounts, cores: int) -> None:
+def _announce(config: Config, profile: Profile, counts: JobCounts, cores: int) -> None:
     print(f"{sum(counts.values())} jobs are to be done, into {config.results}:")
     width = max(map(len, counts))
     for rule, number in counts.items():
@@ -86,7 +87,8 @@ def _announce(config: Config, counts: JobCounts, cores: int) -> None:
     if config.comparison and config.comparison.when == "never":
         print("  The comparison with PyNX is off (comparison.when: never).")
     elif config.comparison and not compares_engines(config):
-        print("  PyNX is not installed, so it is not compared with the NUFFT (`make pynx` says more).")
+        told = "make containers" if "apptainer" in profile.deployment else "make pynx"
+        print(f"  PyNX is not installed, so it is not compared with the NUFFT (`{told}` says more).")
     minutes = estimate_minutes(config, counts, cores)
     duration = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
     print(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from braggworks.config import Config
 from braggworks.errors import UserError
+from braggworks.preflight.containers import check_containers
 from braggworks.preflight.data import check_scans, check_splits
 from braggworks.preflight.disk import check_disk
 from braggworks.preflight.environments import check_environments
@@ -40,3 +41,4 @@ def check_before_run(config: Config, profile: Profile) -> None:
     check_environments(profile)
     check_gpu(config, profile)
     check_disk(config)
+    check_containers(config, profile)
