@@ -17,7 +17,6 @@ from braggworks.errors import UserError
 from braggworks.failures import failure_sentence, planning_error
 from braggworks.paths import environment_prefix
 from braggworks.planning import JobCounts, parse_job_counts
-from braggworks.preflight.profiles import read_profile
 from braggworks.progress import WorkflowProgress
 from braggworks.runlock import RunLock
 from braggworks.site import read_site, site_environment, site_options
@@ -145,7 +144,7 @@ def _stop(process: subprocess.Popen[str], stream: TextIO) -> int:
 def _clean_up(command: list[str], lock: RunLock, environment: dict[str, str]) -> None:
     """End what is left of a run that was killed: its jobs on the cluster, and its lock in Snakemake's folder."""
     if lock.former and lock.former[1] == "slurm" and (number := cancel_run(lock.former[0])):
-        print(f"{number} jobs of the run that was cut off are cancelled.", file=sys.stderr)
+        sys.stderr.write(f"{number} jobs of the run that was cut off are cancelled.\n")
     subprocess.run(_with(command, "--unlock"), capture_output=True, check=False, env=environment)
     lock.sign()
 
@@ -170,7 +169,7 @@ def _signals_interrupt() -> Iterator[None]:
     former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        # What was started with `nohup`, or behind a script, goes on; a handler instead of none lets the child be stopped.
+        # What was started with `nohup` or in the background of a script goes on, though its children can be stopped.
         if former[signal.Signals(number)] is not signal.SIG_IGN:
             raise KeyboardInterrupt
 

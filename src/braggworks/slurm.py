@@ -47,7 +47,8 @@ def jobs_of(run: str) -> list[str]:
     result = ask("squeue", "--me", "--noheader", "--format=%i|%j")
     if result.returncode:
         raise UserError(
-            f"Slurm does not say which jobs run (squeue: {_first(result.stderr)}): try again when its controller answers."
+            f"Slurm does not say which jobs run (squeue: {_first(result.stderr)}): "
+            "try again when its controller answers."
         )
     pairs = [line.split("|", 1) for line in result.stdout.splitlines() if "|" in line]
     return [number for number, name in pairs if name.strip().startswith(f"{run}_")]
@@ -68,8 +69,8 @@ def cancel_run(run: str, seconds: float = _SECONDS_TO_END) -> int:
     while jobs:
         if time.monotonic() > deadline:
             raise UserError(
-                f"Slurm's jobs {', '.join(jobs[:10])} of the run before do not end: see `squeue --me`, and run the same "
-                "command again when they are gone."
+                f"Slurm's jobs {', '.join(jobs[:10])} of the run before do not end: see `squeue --me`, "
+                "and run the same command again when they are gone."
             )
         time.sleep(0.5)
         jobs = jobs_of(run)
