@@ -132,7 +132,7 @@ def _gap(folder: Path, jobs: int) -> float:
                 break
             time.sleep(0.02)
         elapsed = time.monotonic() - (first or 0.0)
-        os.killpg(run.pid, signal.SIGKILL)
+        run.send_signal(signal.SIGTERM)
     ends = sorted(finished, key=lambda table: table.stat().st_mtime)
     return (elapsed - sum(map(_seconds, ends[1:]))) / (len(ends) - 1)
 
