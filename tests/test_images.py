@@ -16,8 +16,10 @@ from workflow_project import ROOT
 from braggworks.config import Config, load_config
 from braggworks.errors import UserError
 from braggworks.images import image_state, package_hash, recipe_hash, settings, software_hash
-from braggworks.preflight import Profile, check_before_run
+from braggworks.preflight import Profile, check_before_run, read_profile
+from braggworks.preflight.containers import check_containers
 from braggworks.preflight.environments import STAGES
+from braggworks.site import read_site, site_options, with_site
 from braggworks.targets import compares_engines
 
 PROFILES = ROOT / "workflow" / "profiles"
@@ -207,6 +209,25 @@ def test_a_link_out_of_the_bound_folders_is_told(project: Path, config: Config, 
     (project / "results").symlink_to(scans)
     with pytest.raises(UserError, match=f"do not see {scans}.*, which holds the results"):
         check_before_run(config, profile(**{"apptainer-args": "--contain"}))
+
+
+def test_a_cluster_binds_its_folders(project: Path, config: Config, tmp_path: Path) -> None:
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("executor: slurm\n")
+    # Any file outside the project and /tmp.
+    wanted, settings_file = scan_config(config, Path("/etc/os-release").resolve()), folder / "site.yaml"
+    settings_file.write_text("software: apptainer\n")
+    with pytest.raises(UserError, match=r"do not see .*: add .* to folders in .*/site\.yaml"):
+        check_containers(wanted, with_site(read_profile(folder)))
+    place = wanted.campaigns[0].scans[0].rpartition("/")[0]  # type: ignore[union-attr]
+    settings_file.write_text(f"software: apptainer\nfolders: [{place}]\ngpus: 1\n")
+    with pytest.raises(UserError, match="Apptainer is not on the PATH"):
+        check_containers(wanted, with_site(read_profile(folder)))
+    site = read_site(folder)
+    assert site
+    demo = load_config(ROOT / "config" / "demo.yaml")
+    assert f"--apptainer-args=--cleanenv --nv --bind {place}" in site_options(site, demo)
 
 
 def test_settings_bind_data_and_hand_on_what_the_project_reads(tmp_path: Path) -> None:

@@ -74,7 +74,13 @@ def with_site(profile: Profile) -> Profile:
     site = read_site(profile.folder)
     if site is None:
         return profile
-    return Profile(profile.folder, {**profile.values, "software-deployment-method": site.software})
+    values = {"software-deployment-method": site.software, "apptainer-args": container_arguments(site)}
+    return Profile(profile.folder, {**profile.values, **values})
+
+
+def container_arguments(site: Site, gpu: bool = False) -> str:
+    """Return Apptainer's options: a clean environment, the site's folders, and the driver where jobs need a GPU."""
+    return " ".join(["--cleanenv", *(["--nv"] if gpu else []), *(f"--bind {folder}" for folder in site.folders)])
 
 
 def site_options(site: Site, config: Config) -> list[str]:
@@ -98,6 +104,9 @@ def site_options(site: Site, config: Config) -> list[str]:
             special.append(f"{rule}:{_text('gpu_model', site.gpu_model)}")
     options = ["--jobs", str(site.max_jobs), "--latency-wait", str(site.latency_wait)]
     options += ["--software-deployment-method", site.software]
+    if site.software == "apptainer":
+        # In one word, because it begins with a dash.
+        options.append(f"--apptainer-args={container_arguments(site, gpu=bool(_rules_on_gpus(site, config)))}")
     if values:
         options += ["--default-resources", *values]
     if special:
@@ -109,8 +118,7 @@ def site_options(site: Site, config: Config) -> list[str]:
 
 def site_environment(site: Site) -> dict[str, str]:
     """Return the variables that jobs inherit."""
-    values = {"BRAGGWORKS_MODULES": " ".join(site.modules), "APPTAINER_BIND": ",".join(site.folders)}
-    return {key: value for key, value in values.items() if value}
+    return {"BRAGGWORKS_MODULES": " ".join(site.modules)} if site.modules else {}
 
 
 def _rules_on_gpus(site: Site, config: Config) -> list[str]:
