@@ -19,8 +19,8 @@ from braggworks.paths import environment_prefix
 from braggworks.planning import JobCounts, parse_job_counts
 from braggworks.progress import WorkflowProgress
 from braggworks.runlock import RunLock
-from braggworks.site import read_site, site_environment, site_options
-from braggworks.slurm import cancel_run
+from braggworks.site import joined, read_site, site_environment, site_options
+from braggworks.slurm import cancel_run, reason_of_failure
 
 # Snakemake ends within seconds of an interrupt, unless something hangs.
 _SECONDS_TO_STOP = 60
@@ -36,9 +36,10 @@ def snakemake_command(
     command = [sys.executable, "-m", "snakemake", "--configfile", config, "--profile", profile]
     if cores is not None:
         command += ["--cores", str(cores)]
-    if site := read_site(profile):
-        command += site_options(site, load_config(config))
-    return [*command, *options, *(["--", *targets] if targets else [])]
+    site = read_site(profile)
+    settings = site_options(site, load_config(config)) if site else []
+    # A person's own options come last, so that they count.
+    return [*command, *joined([*settings, *options]), *(["--", *targets] if targets else [])]
 
 
 def _with(command: list[str], *options: str) -> list[str]:
@@ -71,8 +72,10 @@ def plan(command: list[str]) -> JobCounts:
 
 def read_plan(command: list[str]) -> str:
     """Return what Snakemake says that it would do. Raises `UserError` with its reason where it refuses."""
+    # Without a limit, a dry run on a cluster plans for one core.
+    limit = [] if "--cores" in command else ["--cores", "100000"]
     result = subprocess.run(
-        _with(command, "--dry-run", "--quiet", "host"),
+        _with(command, "--dry-run", "--quiet", "host", *limit),
         capture_output=True,
         text=True,
         check=False,
@@ -96,8 +99,11 @@ def execute(command: list[str], jobs: int, lock: RunLock, log: Path) -> None:
             code = _follow(command, jobs, lock, stream, environment)
         finally:
             _cancel_rest(lock)
-    if code:
-        raise UserError(failure_sentence(log))
+    if not code:
+        return
+    if lock.executor == "slurm" and (reason := reason_of_failure(log.read_text(encoding="utf-8"))):
+        raise UserError(f"the workflow stopped. {reason} (everything it said: {log})")
+    raise UserError(failure_sentence(log))
 
 
 def _follow(command: list[str], jobs: int, lock: RunLock, stream: TextIO, environment: dict[str, str]) -> int:

@@ -9,8 +9,9 @@ from braggworks.errors import UserError
 from braggworks.preflight.data import check_scans, check_splits
 from braggworks.preflight.environments import check_environments
 from braggworks.preflight.profiles import Profile, read_profile
+from braggworks.preflight.slurm import check_cluster, check_requests
 
-__all__ = ["Profile", "check_before_plan", "check_before_run", "read_profile"]
+__all__ = ["Profile", "check_before_plan", "check_before_run", "check_requests", "read_profile"]
 
 
 def check_before_plan(config: Config) -> None:
@@ -36,3 +37,4 @@ def check_before_run(config: Config, profile: Profile) -> None:
         Says what is missing, and the next step.
     """
     check_environments(profile)
+    check_cluster(profile)
