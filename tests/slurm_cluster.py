@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from workflow_project import ROOT
+import yaml
+from workflow_project import ROOT, make_project
 
 from braggworks.files import sha256_of
 
@@ -84,8 +85,27 @@ def cluster(folder: Path, cpus: int = 4) -> Iterator[Cluster]:
         subprocess.run([SCRIPTS / "down.sh", folder], check=False, timeout=100)
 
 
+def make_small_demo(folder: Path) -> Path:
+    """Fill a folder with the demo in small: every stage of it, with few particles and little training."""
+    make_project(folder)
+    run = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    for name in run["campaigns"]:
+        campaign = yaml.safe_load((ROOT / f"config/campaigns/{name}.yaml").read_text())
+        campaign |= {"count": 8 if name == "demo-free" else 4}
+        campaign["crystal"]["atoms"] = [2000, 3000]
+        campaign["diffraction"]["patterns_per_particle"] = 2
+        (folder / "campaigns" / f"{name}.yaml").write_text(yaml.safe_dump(campaign))
+    # With this seed, twelve particles fill every split.
+    run |= {"results": "results", "splits": {"validation": 0.2, "test": 0.3, "seed": 0}}
+    run["comparison"]["when"] = "never"
+    run["evaluation"]["must_beat"] = None
+    run["training"]["epochs"] = 1
+    (folder / "run.yaml").write_text(yaml.safe_dump(run))
+    return folder
+
+
 class Run:
-    """`braggworks run` of the tiny project on a cluster, in a session of its own.
+    """`braggworks run` of a project's `run.yaml` on a cluster, in a session of its own.
 
     Parameters
     ----------
@@ -95,15 +115,17 @@ class Run:
         A folder of `make_project`.
     options
         Options for Snakemake.
+    whole
+        Whether to make more than the datasets.
     """
 
-    def __init__(self, cluster: Cluster, project: Path, *options: str) -> None:
+    def __init__(self, cluster: Cluster, project: Path, *options: str, whole: bool = False) -> None:
         self.cluster = cluster
         self.project = project
         program = project / ".envs" / "workflow" / "bin" / "braggworks"
         told = [f"--snakemake={option}" for option in ("--slurm-init-seconds-before-status-checks=2", *options)]
         self.process = subprocess.Popen(
-            [program, "run", "run.yaml", "--datasets", "--profile", PROFILE, *told],
+            [program, "run", "run.yaml", *([] if whole else ["--datasets"]), "--profile", PROFILE, *told],
             cwd=project,
             env=cluster.environment,
             stdout=subprocess.PIPE,
@@ -120,14 +142,18 @@ class Run:
         """Return what a condition gives, once it is true; the run must go on until then."""
         return wait_until(condition, self._alive)
 
-    def end(self) -> str:
+    def end(self, seconds: float = 600) -> str:
         """Wait for the end, and return what was said."""
-        said, _ = self.process.communicate(timeout=280)
+        try:
+            said, _ = self.process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
         return said
 
-    def finish(self) -> None:
+    def finish(self, seconds: float = 600) -> None:
         """Wait for the end, which must be good."""
-        said = self.end()
+        said = self.end(seconds)
         assert self.process.returncode == 0, said
 
     def kill(self) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from slurm_cluster import PROFILE, Cluster, Run, cluster, shard_hashes, wait_until
+from slurm_cluster import PROFILE, Cluster, Run, cluster, make_small_demo, shard_hashes, wait_until
 from workflow_project import braggworks, make_project, needs_environments
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs_slurm, needs_environments]
+# A job takes some ten seconds to start twice a Snakemake, more on a busy machine.
+pytestmark = [pytest.mark.slow, pytest.mark.needs_slurm, pytest.mark.timeout(900), needs_environments]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,15 @@ def test_a_run_makes_what_one_machine_makes(project: Path, slurm: Cluster, unbro
     assert log.count("has been submitted with SLURM jobid") == 4
     again = Run(slurm, project)
     assert "Nothing is to be done" in again.end()
+
+
+def test_every_stage_runs(tmp_path: Path, slurm: Cluster) -> None:
+    project = make_small_demo(tmp_path / "demo")
+    Run(slurm, project, whole=True).finish(seconds=850)
+    assert "train_network" in (project / "results/logs/workflow.log").read_text()
+    assert (project / "results/report.html").stat().st_size > 100_000
+    assert braggworks(project, "scatter", "verify", "results").returncode == 0
+    assert slurm.jobs() == []
 
 
 def test_a_cancelled_job_is_run_again(project: Path, slurm: Cluster, unbroken: dict[str, str]) -> None:

@@ -17,6 +17,7 @@ from braggworks.errors import UserError
 from braggworks.failures import failure_sentence, planning_error
 from braggworks.paths import environment_prefix
 from braggworks.planning import JobCounts, parse_job_counts
+from braggworks.preflight.profiles import read_profile
 from braggworks.progress import WorkflowProgress
 from braggworks.runlock import RunLock
 from braggworks.site import joined, read_site, site_environment, site_options
@@ -60,7 +61,7 @@ def _environment(command: list[str]) -> dict[str, str]:
     else:
         # Every bash reads this first; an exported function would not pass through the plain sh of a Slurm job.
         environment["BASH_ENV"] = str(Path("workflow/module.sh").resolve())
-    if site := read_site(command[command.index("--profile") + 1]):
+    if site := read_site(_profile(command)):
         environment |= site_environment(site)
     return environment
 
@@ -92,7 +93,7 @@ def execute(command: list[str], jobs: int, lock: RunLock, log: Path) -> None:
     if lock.cut_off:
         _clean_up(command, lock, environment)
     if lock.executor == "slurm":
-        command = _with(command, "--slurm-jobname-prefix", lock.name)
+        command = _for_slurm(command, lock)
     log.parent.mkdir(parents=True, exist_ok=True)
     with _signals_interrupt(), log.open("w", encoding="utf-8") as stream:
         try:
@@ -104,6 +105,19 @@ def execute(command: list[str], jobs: int, lock: RunLock, log: Path) -> None:
     if lock.executor == "slurm" and (reason := reason_of_failure(log.read_text(encoding="utf-8"))):
         raise UserError(f"the workflow stopped. {reason} (everything it said: {log})")
     raise UserError(failure_sentence(log))
+
+
+def _for_slurm(command: list[str], lock: RunLock) -> list[str]:
+    """Let jobs carry the run's name, and keep to squeue where that is chosen."""
+    command = _with(command, "--slurm-jobname-prefix", lock.name)
+    chosen = read_profile(_profile(command)).values.get("slurm-status-command") == "squeue"
+    if chosen and not any(option.startswith("--slurm-status-command") for option in command):
+        command[2] = "braggworks.snakemake_slurm"
+    return command
+
+
+def _profile(command: list[str]) -> str:
+    return command[command.index("--profile") + 1]
 
 
 def _follow(command: list[str], jobs: int, lock: RunLock, stream: TextIO, environment: dict[str, str]) -> int:

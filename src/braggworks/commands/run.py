@@ -99,6 +99,7 @@ def _announce(config: Config, counts: JobCounts, cores: int | None) -> None:
 def _duration(config: Config, counts: JobCounts, cores: int | None) -> str:
     minutes = estimate_minutes(config, counts, cores or 1)
     duration = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
+    duration = duration if minutes >= 1.5 else "a minute"
     if cores is None:
         return f"About {duration} of work for one core, shared by the cluster's jobs."
-    return f"About {duration if minutes >= 1.5 else 'a minute'} on {cores} cores like the ones this was measured on."
+    return f"About {duration} on {cores} cores like the ones this was measured on."
