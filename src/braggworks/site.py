@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,9 @@ from braggworks.preflight.profiles import Profile
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:@/+&|*!\[\]()-]{1,200}$")]
 Folder = Annotated[str, StringConstraints(pattern=r"^/[^\s'\"{}:,$`\\]{0,500}$")]
 Options = Annotated[str, StringConstraints(pattern=r"^--[A-Za-z0-9_.,:@/+=%* -]{1,500}$")]
+
+# Options of Snakemake that take several values.
+_SEVERAL = ("--default-resources", "--set-resources", "--set-threads")
 
 
 class Site(BaseModel):
@@ -96,8 +100,7 @@ def site_options(site: Site, config: Config) -> list[str]:
     values = [_text(key, value) for key, value in defaults.items() if value is not None]
     special: list[str] = []
     for rule in _rules_on_gpus(site, config):
-        if rule == "train_network":
-            special.append(f"{rule}:gpu={site.gpus}")
+        special.append(f"{rule}:gpu={site.gpus if rule == 'train_network' else 1}")
         if site.gpu_partition:
             special.append(f"{rule}:{_text('slurm_partition', site.gpu_partition)}")
         if site.gpu_model:
@@ -114,6 +117,24 @@ def site_options(site: Site, config: Config) -> list[str]:
     if site.training_cores:
         options += ["--set-threads", f"train_network={site.training_cores}"]
     return options
+
+
+def joined(options: Sequence[str]) -> list[str]:
+    """Return options with the values of repeated ones together, because Snakemake heeds the last of a kind alone."""
+    rest: list[str] = []
+    values: dict[str, list[str]] = {}
+    kind = ""
+    for option in options:
+        name, _, value = option.partition("=")
+        if name in _SEVERAL:
+            kind = name
+            values.setdefault(kind, []).extend([value] if value else [])
+        elif kind and not option.startswith("-"):
+            values[kind].append(option)
+        else:
+            kind = ""
+            rest.append(option)
+    return rest + [word for name, found in values.items() for word in (name, *found)]
 
 
 def site_environment(site: Site) -> dict[str, str]:
