@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--watch {args.watch:g} is out of range: use 0.5 to 86400 seconds.")
     config, source, folder = _find_run(args.run_of)
     with contextlib.chdir(folder):
+        _take_profile(config)
         while True:
             is_on, text = _costs(args, config) if args.costs else _status(args, config, source)
             if args.watch and not args.json and sys.stdout.isatty():
@@ -52,6 +54,17 @@ def run(args: argparse.Namespace) -> None:
             if not args.watch or not is_on:
                 return
             time.sleep(args.watch)
+
+
+def _take_profile(config: Config) -> None:
+    """Look for optional software where the run's jobs do."""
+    from braggworks.monitoring.workflow_log import read_workflow_log
+    from braggworks.paths import Paths
+    from braggworks.preflight import read_profile
+
+    profile = read_workflow_log(Paths(config.results).workflow_log).profile
+    if profile and Path(profile).is_dir():
+        os.environ["BRAGGWORKS_DEPLOYMENT"] = ",".join(read_profile(profile).deployment)
 
 
 def _status(args: argparse.Namespace, config: Config, source: str) -> tuple[bool, str]:

@@ -22,6 +22,7 @@ _SLOTS = re.compile(r"Provided (cores|remote nodes): (\d+)")
 _EXIT = re.compile(r"(?:returned non-zero exit status (\d+)|died with <Signals\.\w+: (\d+)>)\.$")
 _LOG_FILE = re.compile(r"[^\s'\"]+\.log")
 _CONFIG = re.compile(r" --configfile (\S+)")
+_PROFILE = re.compile(r" --profile (\S+)")
 
 
 @dataclass
@@ -98,8 +99,8 @@ class WorkflowLog:
         What was shared out: cores, or Slurm jobs at a time.
     on_slurm
         Whether slots are jobs.
-    config, folder
-        Configuration file and the folder in which the run began; empty where the log does not say.
+    config, profile, folder
+        Configuration file, profile, and the folder in which the run began; empty where the log does not say.
     began
         When the run began, as Snakemake wrote it.
     stray
@@ -112,6 +113,7 @@ class WorkflowLog:
     slots: int | None = None
     on_slurm: bool = False
     config: str = ""
+    profile: str = ""
     folder: str = ""
     began: str = ""
     stray: list[str] = field(default_factory=list)
@@ -233,8 +235,10 @@ class _Parser:
                 log.began = value
             elif key == "Run directory":
                 log.folder = value
-            elif key == "Command" and (match := _CONFIG.search(value)):
-                log.config = match[1]
+            elif key == "Command":
+                log.config, log.profile = (
+                    found[1] if (found := each.search(value)) else "" for each in (_CONFIG, _PROFILE)
+                )
         elif match := _PLANNED.match(line):
             log.planned |= {match[1]: int(match[2])} if match[1] != "total" else {}
         elif match := _SLOTS.match(line):
