@@ -164,16 +164,16 @@ def test_a_killed_job_is_no_failed_one_because_it_said_something(run: Run) -> No
 @pytest.mark.parametrize(
     ("status", "said", "words"),
     [
-        ("OUT_OF_MEMORY", "", ["ran out of memory (Slurm job 77), of 1500 MB of memory and 60 minutes that it asked"]),
+        ("OUT_OF_MEMORY", "", ["ran out of memory in Slurm job 77 (it asked for 1500 MB of memory and 60 minutes)"]),
         (
             "FAILED",
             "slurmstepd: error: Detected 1 oom_kill event in StepId=77.0.",
-            ["ran out of memory (Slurm job 77)"],
+            ["ran out of memory in Slurm job 77"],
         ),
         ("TIMEOUT", "", ["ran out of time", "--snakemake=--set-resources=relax_batch:mem_mb=N", "runtime=N"]),
         ("CANCELLED", "slurmstepd: error: *** JOB 77 ON n1 CANCELLED AT 1 DUE TO TIME LIMIT ***", ["ran out of time"]),
-        ("CANCELLED by 0", "", ["was cancelled (Slurm job 77): run the same command again"]),
-        ("NODE_FAIL", "", ["lost its node (Slurm job 77)"]),
+        ("CANCELLED by 0", "", ["was cancelled in Slurm job 77: run the same command again"]),
+        ("NODE_FAIL", "", ["lost its node in Slurm job 77"]),
         ("FAILED", "srun: error: unable to start", ["failed: srun: error: unable to start."]),
         ("FAILED", "", ["left an empty log", "give it more"]),
     ],
@@ -188,6 +188,24 @@ def test_a_slurm_job_is_told_by_its_status_and_log(run: Run, status: str, said: 
         assert word in run.lines[0]
     if said:
         assert run.lines[1:] == ["The end of its log, slurm/77.log:", f"  | {said}"]
+
+
+def test_on_slurm_the_exit_code_is_read_from_slurms_log(run: Run) -> None:
+    message = "SLURM-job '77' failed, SLURM status is: 'FAILED'. Detailed failure reason unavailable."
+    run.say(start(4), error(4, message=message, slurm="77", log="77.log"))
+    killed = f"/usr/bin/bash: line 1: 19552 Killed    braggworks relax --recipe {'x' * 1000}\n"
+    inner = [HEAD, start(0), HEAD, start(0), killed, ended("returned non-zero exit status 137"), error(0)]
+    (run.folder / "77.log").write_text(
+        "".join([*inner, "srun: error: vm: task 0: Exited with exit code 1\n", error(0)])
+    )
+    sentence, head, line = run.lines
+    assert (
+        "batch 00003 was killed in Slurm job 77, most likely because memory ran out (it asked for 1500 MB of memory and 60 minutes): give"
+        in sentence
+    )
+    assert head == "The end of its log, 77.log:"
+    assert line.startswith("  | /usr/bin/bash: line 1: 19552 Killed    braggworks relax")
+    assert len(line) < 310
 
 
 def test_the_first_failure_is_told_in_full_and_five_others_by_name(run: Run) -> None:

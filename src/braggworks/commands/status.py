@@ -46,14 +46,22 @@ def run(args: argparse.Namespace) -> None:
     config, source, folder = _find_run(args.run_of)
     with contextlib.chdir(folder):
         _take_profile(config)
-        while True:
-            is_on, text = _costs(args, config) if args.costs else _status(args, config, source)
-            if args.watch and not args.json and sys.stdout.isatty():
-                text = f"\x1b[2J\x1b[H{text}"
-            print(text, flush=True)
-            if not args.watch or not is_on:
-                return
-            time.sleep(args.watch)
+        try:
+            _say(args, config, source)
+        except BrokenPipeError:
+            # Whoever read has had enough, as `head` has; Python must not find out again when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(args: argparse.Namespace, config: Config, source: str) -> None:
+    while True:
+        is_on, text = _costs(args, config) if args.costs else _status(args, config, source)
+        if args.watch and not args.json and sys.stdout.isatty():
+            text = f"\x1b[2J\x1b[H{text}"
+        print(text, flush=True)
+        if not args.watch or not is_on:
+            return
+        time.sleep(args.watch)
 
 
 def _take_profile(config: Config) -> None:

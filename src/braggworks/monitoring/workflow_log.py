@@ -224,7 +224,7 @@ class _Parser:
             if files := _LOG_FILE.findall(line):
                 self.codes[files[-1]] = int(match[1]) if match[1] else 128 + int(match[2])
         elif not line.startswith(_OWN) and not _PROGRESS.match(line):
-            log.stray = [*log.stray[-4:], line]
+            log.stray = [*log.stray[-9:], line]
 
     def _read_head(self, line: str) -> bool:
         """Read a line that comes before the first job, and return whether it was one of interest."""
@@ -261,7 +261,20 @@ _OWN = (
         "Logfile",
     ),
     *("Using ", "Assuming ", "Building DAG", "Provided ", "Rules claiming", "Conda env", "Singularity", "Job stats"),
-    *("job  ", "-----", "SNAKEMAKE", "=====", "Will exit", "Subsampling", "Touching", "Waiting "),
+    *(
+        "job  ",
+        "-----",
+        "SNAKEMAKE",
+        "=====",
+        "Will exit",
+        "Storing ",
+        "Cleaning up",
+        "SLURM run ID",
+        "  ",
+        "Subsampling",
+        "Touching",
+        "Waiting ",
+    ),
 )
 
 
