@@ -16,7 +16,7 @@ _ITEM = re.compile(r"    ([a-z_]+): (.*)$")
 _FINISHED = re.compile(r"Finished jobid: (\d+)")
 _RESTARTED = re.compile(r"Trying to restart job (\d+)\.")
 _SUBMITTED = re.compile(r"Job (\d+) has been submitted with SLURM jobid (\d+)")
-_PROGRESS = re.compile(r"\d+ of \d+ steps")
+_COUNTS = re.compile(r"\d+ of \d+ steps|\w+ +\d+$")
 _PLANNED = re.compile(r"(\w+) +(\d+)$")
 _SLOTS = re.compile(r"Provided (cores|remote nodes): (\d+)")
 _EXIT = re.compile(r"(?:returned non-zero exit status (\d+)|died with <Signals\.\w+: (\d+)>)\.$")
@@ -223,7 +223,7 @@ class _Parser:
         elif line.startswith("Command '") and (match := _EXIT.search(line)):
             if files := _LOG_FILE.findall(line):
                 self.codes[files[-1]] = int(match[1]) if match[1] else 128 + int(match[2])
-        elif not line.startswith(_OWN) and not _PROGRESS.match(line):
+        elif not line.startswith(_OWN) and not _COUNTS.match(line):
             log.stray = [*log.stray[-9:], line]
 
     def _read_head(self, line: str) -> bool:
