@@ -7,7 +7,7 @@ import re
 import signal
 from pathlib import Path
 
-from braggworks.monitoring.workflow_log import LoggedJob, WorkflowLog, read_workflow_log
+from braggworks.monitoring.workflow_log import LoggedJob, WorkflowLog, plain, read_workflow_log
 
 # Bounds of what is quoted from a log.
 _QUOTED_LINES = 10
@@ -110,8 +110,7 @@ def log_tail(path: str | None) -> list[str]:
         return []
     # Of a progress bar, which goes back to the line's start, the last state is shown.
     states = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
-    plain = [re.sub(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]", "", line).rstrip() for line in states]
-    return [line for line in plain if line]
+    return [line for line in map(plain, states) if line]
 
 
 def _quote(job: LoggedJob) -> list[str]:

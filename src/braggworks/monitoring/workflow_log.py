@@ -224,7 +224,7 @@ class _Parser:
             if files := _LOG_FILE.findall(line):
                 self.codes[files[-1]] = int(match[1]) if match[1] else 128 + int(match[2])
         elif not line.startswith(_OWN) and not _COUNTS.match(line):
-            log.stray = [*log.stray[-9:], line]
+            log.stray = [*log.stray[-9:], plain(line)]
 
     def _read_head(self, line: str) -> bool:
         """Read a line that comes before the first job, and return whether it was one of interest."""
@@ -287,6 +287,11 @@ def _without_quoted_logs(lines: Iterator[str]) -> Iterator[str]:
             for quoted in lines:
                 if quoted == fence:
                     break
+
+
+def plain(line: str) -> str:
+    """Return a line without colours and other characters that would move a terminal's cursor."""
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]", "", line).rstrip()
 
 
 def _pairs(text: str) -> dict[str, str]:
