@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -94,7 +95,10 @@ def test_every_number_has_bounds_or_a_check() -> None:
         ({"family": "polygon2d", "body": {"phase_range": [9, 3]}}, ["phase_range", "swap the two"]),
         ({"family": "polygon2d", "crystal": {}}, ["unknown key 'crystal'"]),
         ({"relaxation": {"strain": {"protocol": "frozen"}}}, ["relaxation.strain", "'free', 'clamped', 'stopped'"]),
-        ({"relaxation": {"strain": {"protocol": "free", "thickness": 3}}}, ["relaxation.strain.free.thickness"]),
+        (
+            {"relaxation": {"strain": {"protocol": "free", "thickness": 3}}},
+            ["unknown key 'relaxation.strain.thickness'", "accepted keys of free are", "belongs to clamped"],
+        ),
         ({"gaps": {"shapes": {"vertical": 0}}}, ["not all 0"]),
         ({"crystal": {"atoms": [10, 20]}}, ["atoms must lie between"]),
         ({"relaxation": {"potential": "../Au_u3.eam"}}, ["relaxation.potential"]),
@@ -207,3 +211,64 @@ def test_config_is_frozen() -> None:
     config: Config = load_config(ROOT / "config" / "demo.yaml")
     with pytest.raises(ValueError, match="frozen"):
         config.results = "elsewhere"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"crystal": {"atoms": [1, 2, 3]}},
+            "crystal.atoms: needs a list of 2 whole numbers, such as [2000, 20000], got [1, 2, 3].",
+        ),
+        (
+            {"crystal": {"atoms": [900]}},
+            "crystal.atoms: needs a list of 2 whole numbers, such as [2000, 20000], got [900].",
+        ),
+        ({"crystal": {"atoms": 5}}, "crystal.atoms: needs a list of 2 whole numbers, such as [2000, 20000], got 5."),
+        (
+            {"crystal": {"atoms": ["a", 3]}},
+            "crystal.atoms: needs a list of 2 whole numbers, such as [2000, 20000], got 'a' in it.",
+        ),
+        (
+            {"diffraction": {"reflections": [[1, 1, 1], [1, 1]]}},
+            "diffraction.reflections.1: needs a list of 3 whole numbers, such as [1, 1, 1], got [1, 1].",
+        ),
+        (
+            {"diffraction": {"reflections": []}},
+            "diffraction.reflections: List should have at least 1 item, not 0, got [].",
+        ),
+        (
+            {"relaxation": {"strain": {"protocol": "fre"}}},
+            "relaxation.strain: protocol 'fre' is none of 'free', 'clamped', 'stopped', 'field': did you mean 'free'?",
+        ),
+        (
+            {"relaxation": {"strain": {"prestrain": 0.01}}},
+            "relaxation.strain: the key 'protocol' is missing: add it, with one of free, clamped, stopped, field.",
+        ),
+        ({"relaxation": {"strain": "free"}}, "relaxation.strain: needs keys and values, got 'free'."),
+        (
+            {"relaxation": {"strain": {"protocol": "free", "prestrian": 0}}},
+            "unknown key 'relaxation.strain.prestrian': did you mean 'prestrain'?",
+        ),
+        ({"gaps": {"widths_px": 3}}, "gaps.widths_px: needs a list, such as [3, 6, 9, 12], got 3."),
+        (
+            {"gaps": {"position": "center"}},
+            "gaps.position: 'center' is none of 'centre', 'anywhere': did you mean 'centre'?",
+        ),
+        ({"count": "many"}, "count: needs a whole number, got 'many'."),
+        ({"count": None}, "the key 'count' is missing: add it."),
+        ({"count": None, "coutn": 4}, "unknown key 'coutn': did you mean 'count'?"),
+        ({"diffraction": {"grid": 5000}}, "diffraction.grid: must be less than or equal to 512, got 5000."),
+    ],
+)
+def test_mistakes_are_told_in_plain_words(campaign_file, changes: dict[str, object], told: str) -> None:  # type: ignore[no-untyped-def]
+    path = campaign_file(**changes)
+    with pytest.raises(ConfigError) as error:
+        load_campaign(path)
+    assert str(error.value) == f"{path}: {told}"
+
+
+def test_a_recipes_mistake_names_its_key() -> None:
+    text = campaign_recipe("crystals", load_campaign(ROOT / "config" / "campaigns" / "demo-free.yaml")).to_json()
+    with pytest.raises(ConfigError, match=r"--recipe: crystal\.atoms: needs a list of 2 whole numbers, such as"):
+        parse_recipe(CrystalsRecipe, re.sub(r'"atoms":\[[^]]*\]', '"atoms":[1]', text))

@@ -335,8 +335,8 @@ def test_a_campaign_file_gives_the_batch_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "batch", "size", "sentence"),
     [
-        ({"crystal": {"shapes": ["sphere"]}}, 0, 2, "shapes.0: Input should be 'wulff'"),
-        ({"crystal": {"materials": ["Xx"]}}, 0, 2, "materials.0: Input should be 'Au'"),
+        ({"crystal": {"shapes": ["sphere"]}}, 0, 2, "shapes.0: 'sphere' is none of 'wulff'"),
+        ({"crystal": {"materials": ["Xx"]}}, 0, 2, "materials.0: 'Xx' is none of 'Au'"),
         ({"crystal": {"atoms": [900, 300]}}, 0, 2, "so swap the two"),
         ({"crystal": {"shape": ["cube"]}}, 0, 2, "unknown key"),
         (

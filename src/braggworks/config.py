@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from braggworks.campaigns import FAMILIES, MAX_GAP_PX, MAX_GRID, AnyCampaign, Campaign, Fraction, Model, Name
 from braggworks.errors import ConfigError
+from braggworks.mistakes import mistake_sentence
 
 Interpolation = Literal["nearest", "linear", "cubic"]
 
@@ -294,28 +294,3 @@ def _build(model: type[ModelT], values: dict[str, Any], path: Path) -> ModelT:
         return model.model_validate(values)
     except ValidationError as error:
         raise ConfigError(mistake_sentence(error, str(path), model)) from None
-
-
-def mistake_sentence(error: ValidationError, where: str, model: type[BaseModel]) -> str:
-    """Return the first mistake that pydantic found, as one sentence with the key, the value and a suggestion."""
-    first = error.errors()[0]
-    # Where one of several models fits, pydantic names the model, which is no key.
-    key = ".".join(str(part) for part in first["loc"] if not re.search(r"Config\b", str(part)))
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        known = _keys_at(model, [str(part) for part in first["loc"][:-1]])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"did you mean '{near[0]}'" if near else f"accepted keys are {', '.join(known)}"
-        return f"{where}: unknown key '{key}': {hint}?" if near else f"{where}: unknown key '{key}': {hint}."
-    value = "" if first["type"] in {"missing", "value_error"} else f", got {first['input']!r}"
-    return ": ".join(part for part in (where, key, f"{message}{value}.") if part)
-
-
-def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
-    for part in location:
-        field = model.model_fields.get(part)
-        annotation = getattr(field, "annotation", None)
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        model = nested[0] if nested else model
-    return list(model.model_fields)

@@ -7,12 +7,13 @@ import re
 import signal
 from pathlib import Path
 
-from braggworks.monitoring.workflow_log import LoggedJob, WorkflowLog, read_workflow_log
+from braggworks.monitoring.workflow_log import LoggedJob, WorkflowLog, plain, read_workflow_log
 
 # Bounds of what is quoted from a log.
 _QUOTED_LINES = 10
 _QUOTED_BYTES = 2_000
 _NAMED_JOBS = 5
+_SLURM_LINE = 300
 
 _TOLD = re.compile(r"braggworks [a-z-]+: \S")
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Warning)(: |$)")
@@ -63,19 +64,39 @@ def failure_reason(job: LoggedJob, log: WorkflowLog | None = None) -> str:
     log
         The run's log, of use where the job failed before it wrote to its own.
     """
-    lines = log_tail(_speaking_log(job))
+    _, lines = _last_words(job)
+    code = _exit_code(job)
     if told := [line for line in lines if _TOLD.match(line)]:
         return f"failed: {told[-1]}"
-    if killed := _killed(job):
+    if killed := _killed(job, code):
         return killed
     if raised := [line for line in lines if _RAISED.match(line)]:
         return f"failed with {raised[-1].rstrip('.')}, which it did not expect."
     if lines:
         return f"failed: {lines[-1].rstrip('.')}."
-    if job.exit_code is not None:
+    if code is not None:
         stray = f": {log.stray[-1].rstrip('.')}" if log and log.stray else ""
-        return f"failed with exit code {job.exit_code} before it wrote to its log{stray}."
+        return f"failed with exit code {code} before it wrote to its log{stray}."
     return _out_of_something(job, "left an empty log, as a job does that is killed or runs out of memory or time")
+
+
+def _last_words(job: LoggedJob) -> tuple[str | None, list[str]]:
+    """Return the last lines of a job's own log, or of Slurm's where that is empty, and which log it is."""
+    for number, path in enumerate(job.logs):
+        lines = log_tail(path)
+        if number:
+            # Slurm's log is that of a Snakemake, which repeats the command at length.
+            stray = [line[:_SLURM_LINE] for line in read_workflow_log(path).stray]
+            lines = [line for line in stray if not line.startswith("srun: ")] or stray
+        if lines:
+            return path, lines
+    return None, []
+
+
+def _exit_code(job: LoggedJob) -> int | None:
+    """Return the exit code of a job's command, which on Slurm stands in Slurm's log."""
+    inner = (said for path in job.logs[1:] for said in read_workflow_log(path).in_state("failed"))
+    return next((said.exit_code for said in (job, *inner) if said.exit_code is not None), None)
 
 
 def log_tail(path: str | None) -> list[str]:
@@ -89,19 +110,12 @@ def log_tail(path: str | None) -> list[str]:
         return []
     # Of a progress bar, which goes back to the line's start, the last state is shown.
     states = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
-    plain = [re.sub(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]", "", line).rstrip() for line in states]
-    return [line for line in plain if line]
-
-
-def _speaking_log(job: LoggedJob) -> str | None:
-    """Return the first of a job's logs, its own before Slurm's, that holds anything."""
-    return next((log for log in job.logs if log_tail(log)), None)
+    return [line for line in map(plain, states) if line]
 
 
 def _quote(job: LoggedJob) -> list[str]:
     """Return the end of a job's log, within bounds, and where the whole is."""
-    log = _speaking_log(job)
-    lines = log_tail(log)
+    log, lines = _last_words(job)
     if log is None or (len(lines) == 1 and _TOLD.match(lines[0])):
         return [f"Its log: {path}" for path in job.logs[:1]]
     room, quoted = _QUOTED_BYTES, list[str]()
@@ -121,14 +135,14 @@ def _others(jobs: list[LoggedJob]) -> list[str]:
     return ["Failed, too:", *(f"  {name}" for name in named)] if named else []
 
 
-def _killed(job: LoggedJob) -> str | None:
+def _killed(job: LoggedJob, code: int | None) -> str | None:
     """Return how a job was ended from outside; None where it ended by itself, or nobody knows."""
-    in_slurm = f" (Slurm job {job.slurm_jobid})" if job.slurm_jobid else ""
+    in_slurm = f" in Slurm job {job.slurm_jobid}" if job.slurm_jobid else ""
     if ended := _ended_by_slurm(job, in_slurm):
         return ended
-    if job.exit_code is None or job.exit_code <= 128:
+    if code is None or code <= 128:
         return None
-    number = job.exit_code - 128
+    number = code - 128
     if number == signal.SIGKILL:
         return _out_of_something(job, f"was killed{in_slurm}, most likely because memory ran out")
     if number in {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU}:
@@ -160,6 +174,6 @@ def _out_of_something(job: LoggedJob, what: str) -> str:
     asked = {"mem_mb": "MB of memory", "runtime": "minutes"}
     had = " and ".join(f"{job.resources[key]} {unit}" for key, unit in asked.items() if key in job.resources)
     return (
-        f"{what}{f', of {had} that it asked for' if had else ''}: give it more with "
+        f"{what}{f' (it asked for {had})' if had else ''}: give it more with "
         f"--snakemake=--set-resources={job.rule}:mem_mb=N, or :runtime=N for minutes, and {_AGAIN}."
     )

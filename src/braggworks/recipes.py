@@ -33,9 +33,9 @@ from braggworks.config import (
     ScanConfig,
     SplitConfig,
     TrainingConfig,
-    mistake_sentence,
 )
 from braggworks.errors import ConfigError
+from braggworks.mistakes import mistake_sentence
 from braggworks.versions import STAGE_VERSIONS
 
 

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     config = load_config(args.config)
     paths = Paths(config.results)
     files = _read_files(config, paths)
-    costs = read_costs(paths.benchmarks)
+    costs = read_costs(paths.benchmarks, by_campaign=True)
     command = f"braggworks run {args.config}"
     try:
         records = stamp(_records(config, files), command)
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
         raise FileError(
             f"A file of {config.results} lacks what the report needs ({error}): delete its releases/ and run again."
         ) from error
-    write_records(args.summary, [*records, *stamp(gather.cost_records(costs), command)])
+    write_records(args.summary, [*records, *stamp(gather.cost_records(read_costs(paths.benchmarks)), command)])
     write_text(args.output, page)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -44,14 +45,34 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--watch {args.watch:g} is out of range: use 0.5 to 86400 seconds.")
     config, source, folder = _find_run(args.run_of)
     with contextlib.chdir(folder):
-        while True:
-            is_on, text = _costs(args, config) if args.costs else _status(args, config, source)
-            if args.watch and not args.json and sys.stdout.isatty():
-                text = f"\x1b[2J\x1b[H{text}"
-            print(text, flush=True)
-            if not args.watch or not is_on:
-                return
-            time.sleep(args.watch)
+        _take_profile(config)
+        try:
+            _say(args, config, source)
+        except BrokenPipeError:
+            # Whoever read has had enough, as `head` has; Python must not find out again when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(args: argparse.Namespace, config: Config, source: str) -> None:
+    while True:
+        is_on, text = _costs(args, config) if args.costs else _status(args, config, source)
+        if args.watch and not args.json and sys.stdout.isatty():
+            text = f"\x1b[2J\x1b[H{text}"
+        print(text, flush=True)
+        if not args.watch or not is_on:
+            return
+        time.sleep(args.watch)
+
+
+def _take_profile(config: Config) -> None:
+    """Look for optional software where the run's jobs do."""
+    from braggworks.monitoring.workflow_log import read_workflow_log
+    from braggworks.paths import Paths
+    from braggworks.preflight import read_profile
+
+    profile = read_workflow_log(Paths(config.results).workflow_log).profile
+    if profile and Path(profile).is_dir():
+        os.environ["BRAGGWORKS_DEPLOYMENT"] = ",".join(read_profile(profile).deployment)
 
 
 def _status(args: argparse.Namespace, config: Config, source: str) -> tuple[bool, str]:

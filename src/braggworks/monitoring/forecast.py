@@ -67,7 +67,7 @@ class Pace:
         if self.measured:
             number = max(1.0, seconds / self.seconds)
             relative = self.deviation / self.seconds * math.sqrt(1 / number + 1 / self.measured)
-            factor = 1 + 2 * max(relative, _LEAST_SPREAD)
+            factor = min(1 + 2 * max(relative, _LEAST_SPREAD), _UNMEASURED)
         return Range(seconds, seconds / factor, seconds * factor)
 
 

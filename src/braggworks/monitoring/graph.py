@@ -70,9 +70,8 @@ class JobGraph:
     def __init__(self, config: Config, *, datasets_only: bool = False) -> None:
         self.campaigns = [campaign.name for campaign in config.campaigns]
         self._maker = {output: job for job in _all_jobs(config) for output in job.outputs}
-        targets = dataset_targets(config) if datasets_only else default_targets(config)
-        self._last = self._makers(targets)
-        self.jobs = self._reach(self._last)
+        self._targets = dataset_targets(config) if datasets_only else default_targets(config)
+        self.jobs = self._reach(self._makers(self._targets))
         self._users: dict[Job, list[Job]] = {job: [] for job in self.jobs}
         for job in self.jobs:
             for maker in self.makers(job):
@@ -103,7 +102,7 @@ class JobGraph:
         """
         exists = _Folders()
         unfinished = set(started)
-        to_do = {job for job in self._last if not all(map(exists, job.outputs))} | unfinished
+        to_do = unfinished.union(self._makers(target for target in self._targets if not exists(target)))
         fresh = list(to_do)
         while fresh:
             job = fresh.pop()

@@ -16,12 +16,13 @@ _ITEM = re.compile(r"    ([a-z_]+): (.*)$")
 _FINISHED = re.compile(r"Finished jobid: (\d+)")
 _RESTARTED = re.compile(r"Trying to restart job (\d+)\.")
 _SUBMITTED = re.compile(r"Job (\d+) has been submitted with SLURM jobid (\d+)")
-_PROGRESS = re.compile(r"\d+ of \d+ steps")
+_COUNTS = re.compile(r"\d+ of \d+ steps|\w+ +\d+$")
 _PLANNED = re.compile(r"(\w+) +(\d+)$")
 _SLOTS = re.compile(r"Provided (cores|remote nodes): (\d+)")
 _EXIT = re.compile(r"(?:returned non-zero exit status (\d+)|died with <Signals\.\w+: (\d+)>)\.$")
 _LOG_FILE = re.compile(r"[^\s'\"]+\.log")
 _CONFIG = re.compile(r" --configfile (\S+)")
+_PROFILE = re.compile(r" --profile (\S+)")
 
 
 @dataclass
@@ -98,8 +99,8 @@ class WorkflowLog:
         What was shared out: cores, or Slurm jobs at a time.
     on_slurm
         Whether slots are jobs.
-    config, folder
-        Configuration file and the folder in which the run began; empty where the log does not say.
+    config, profile, folder
+        Configuration file, profile, and the folder in which the run began; empty where the log does not say.
     began
         When the run began, as Snakemake wrote it.
     stray
@@ -112,6 +113,7 @@ class WorkflowLog:
     slots: int | None = None
     on_slurm: bool = False
     config: str = ""
+    profile: str = ""
     folder: str = ""
     began: str = ""
     stray: list[str] = field(default_factory=list)
@@ -221,8 +223,8 @@ class _Parser:
         elif line.startswith("Command '") and (match := _EXIT.search(line)):
             if files := _LOG_FILE.findall(line):
                 self.codes[files[-1]] = int(match[1]) if match[1] else 128 + int(match[2])
-        elif not line.startswith(_OWN) and not _PROGRESS.match(line):
-            log.stray = [*log.stray[-4:], line]
+        elif not line.startswith(_OWN) and not _COUNTS.match(line):
+            log.stray = [*log.stray[-9:], plain(line)]
 
     def _read_head(self, line: str) -> bool:
         """Read a line that comes before the first job, and return whether it was one of interest."""
@@ -233,8 +235,10 @@ class _Parser:
                 log.began = value
             elif key == "Run directory":
                 log.folder = value
-            elif key == "Command" and (match := _CONFIG.search(value)):
-                log.config = match[1]
+            elif key == "Command":
+                log.config, log.profile = (
+                    found[1] if (found := each.search(value)) else "" for each in (_CONFIG, _PROFILE)
+                )
         elif match := _PLANNED.match(line):
             log.planned |= {match[1]: int(match[2])} if match[1] != "total" else {}
         elif match := _SLOTS.match(line):
@@ -257,7 +261,20 @@ _OWN = (
         "Logfile",
     ),
     *("Using ", "Assuming ", "Building DAG", "Provided ", "Rules claiming", "Conda env", "Singularity", "Job stats"),
-    *("job  ", "-----", "SNAKEMAKE", "=====", "Will exit", "Subsampling", "Touching", "Waiting "),
+    *(
+        "job  ",
+        "-----",
+        "SNAKEMAKE",
+        "=====",
+        "Will exit",
+        "Storing ",
+        "Cleaning up",
+        "SLURM run ID",
+        "  ",
+        "Subsampling",
+        "Touching",
+        "Waiting ",
+    ),
 )
 
 
@@ -270,6 +287,11 @@ def _without_quoted_logs(lines: Iterator[str]) -> Iterator[str]:
             for quoted in lines:
                 if quoted == fence:
                     break
+
+
+def plain(line: str) -> str:
+    """Return a line without colours and other characters that would move a terminal's cursor."""
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]", "", line).rstrip()
 
 
 def _pairs(text: str) -> dict[str, str]:
