@@ -6,12 +6,14 @@ STAGES := workflow particles relax scatter learn figures
 PYTHON := $(ENVS)/develop/bin
 CORES ?= 2
 
-.PHONY: demo test bench envs pynx lint lock schema clean help
+.PHONY: demo demo-containers containers test bench envs pynx lint lock schema clean help
 
 help:
 	@echo "make demo    run the whole chain in miniature; ends with the path of the report"
 	@echo "make test    run the tests"
 	@echo "make bench   measure speed and exactness, into benchmarks/results (half an hour)"
+	@echo "make containers       build one Apptainer image per stage, into .images"
+	@echo "make demo-containers  run the demo, every stage inside its image"
 	@echo "make envs    make one environment per stage (part of demo and test)"
 	@echo "make lint    check style, types and the workflow"
 	@echo "make lock    write the pins of all environments anew"
@@ -24,6 +26,13 @@ test: $(ENVS)/develop/.ready envs
 
 bench: $(ENVS)/develop/.ready envs
 	@$(PYTHON)/python -m benchmarks
+
+containers: $(ENVS)/workflow/.ready
+	@containers/install_apptainer.sh
+	@$(ENVS)/workflow/bin/python containers/build.py
+
+demo-containers: containers
+	@$(ENVS)/workflow/bin/braggworks run config/demo-containers.yaml --profile workflow/profiles/apptainer --cores $(CORES)
 
 envs: $(STAGES:%=$(ENVS)/%/.ready) pynx
 

@@ -26,6 +26,8 @@ BENCHMARKS = {
     "storage": ("dataset", "shards against raw memory-mapped numpy; bytes per sample"),
     "planning": ("dataset", "the plan of config/paper.yaml: seconds and jobs"),
     "faults": ("dataset", "SIGKILL at random moments, and the same shards in the end"),
+    "scale": ("scale", "the plan of config/paper.yaml, and the share of core time that is no stage work"),
+    "containers": ("scale", "the same run in uv environments and in Apptainer images: the same bytes and numbers"),
     "devices": ("dataset", "shape3d on the GPU against the CPU, where torch sees a GPU"),
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from braggworks.datasets.counts import CountsWriter
 from braggworks.files import create_h5, sha256_of, write_json
 
 # Half a turn, as shards store a phase.
@@ -57,7 +58,9 @@ def write_shard(
     masks[gap_shape != 1, ..., 5:8] = 1
     masks[gap_shape != 0, ..., 4:7, :] = 1
     with create_h5(path, "shard", campaign=campaign, recipe=recipe, batch=batch, particles=particles) as file:
-        file["counts"] = counts.astype(np.uint32)
+        writer = CountsWriter(file, counts.shape, {})
+        writer.write(0, counts.astype(np.uint32))
+        writer.finish()
         if task == "inpaint" if mask is None else mask:
             file["mask"] = masks
         if task == "phase":

@@ -17,6 +17,7 @@ from matplotlib.colors import to_hex
 from braggworks.cli import main
 from braggworks.commands._figure_inputs import READERS
 from braggworks.commands._figure_inputs.shards import choose_rows
+from braggworks.datasets.counts import Counts
 from braggworks.figures import distributions, gallery, patches
 from braggworks.figures.atoms import in_sight
 from braggworks.figures.displacement import mean_arrows
@@ -254,7 +255,7 @@ def test_outlines_lie_where_the_patches_are(tmp_path: Path) -> None:
 def test_filled_patches_are_the_same_ones_where_the_examples_are_of_the_batch(tmp_path: Path) -> None:
     files = cut_inputs(tmp_path)
     with h5py.File(files[1]) as file:
-        truth = file["counts"][[2, 7]]  # of different patterns
+        truth = Counts(file)[:][[2, 7]]  # of different patterns
     cut = READERS["patches"](*files, write_examples(tmp_path / "examples.h5", truth))
     assert [sample.corner for sample in cut.filled] == [sample.corner for sample in cut.cuts] == [(3, 5, 7)]
     np.testing.assert_array_equal(cut.filled[0].counts, truth[0])

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from releases import files_below, shard_recipe
 
+from braggworks.datasets.counts import Counts
 from braggworks.datasets.samples import COLUMNS, Pattern, decode_phase, encode_phase
 from braggworks.datasets.shards import create_shard
 from braggworks.recipes import ShardRecipe, parse_recipe
@@ -14,7 +15,7 @@ from braggworks.recipes import ShardRecipe, parse_recipe
 
 def read(path):
     with h5py.File(path, "r") as file:
-        return {name: file[name][()] for name in file}
+        return {name: file[name][()] for name in (*COLUMNS, "mask") if name in file} | {"counts": Counts(file)[:]}
 
 
 @given(st.lists(st.floats(-20, 20), min_size=1))

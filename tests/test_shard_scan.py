@@ -12,6 +12,7 @@ from scan_inputs import blob, save_tif_folder, write_cxi
 from braggworks import cli
 from braggworks.campaigns import GapConfig
 from braggworks.config import data_folder, load_campaign
+from braggworks.datasets.counts import Counts
 from braggworks.datasets.patches import extract
 from braggworks.datasets.scan_patterns import scan_pattern, silent_lines
 from braggworks.errors import ScanError
@@ -51,7 +52,7 @@ def scans(tmp_path):
 
 def read(path):
     with h5py.File(path, "r") as file:
-        return {name: file[name][()] for name in file}
+        return {name: file[name][()] for name in file} | {"counts": Counts(file)[:]}
 
 
 def test_patches_hold_measured_voxels_only(tmp_path, scans):

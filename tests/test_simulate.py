@@ -18,6 +18,7 @@ import torch
 from braggworks import cli
 from braggworks.campaigns import FAMILIES
 from braggworks.config import load_campaign
+from braggworks.datasets.counts import Counts
 from braggworks.datasets.samples import decode_phase
 from braggworks.datasets.shards import read_sidecar
 from braggworks.diffraction import simulation
@@ -129,10 +130,10 @@ def test_the_shard_holds_what_was_simulated(family: str, tmp_path: Path) -> None
     expected = [exposure for particle in simulate(made, range(3, 6)) for exposure in particle.exposures]
     ndim = dimensions(made)
     with h5py.File(shard) as file:
-        assert file["counts"].shape == (6, *(32,) * ndim)
+        assert Counts(file).shape == (6, *(32,) * ndim)
         assert file["particle"][()].tolist() == [3, 3, 4, 4, 5, 5]
         for row, exposure in enumerate(expected):
-            counts, mean = file["counts"][row], exposure.intensity / exposure.intensity.sum() * 1e6
+            counts, mean = Counts(file)[row], exposure.intensity / exposure.intensity.sum() * 1e6
             # Poisson noise: squared deviations are the mean's, on average.
             bright = mean > 5
             assert ((counts - mean) ** 2 / mean)[bright].mean() == pytest.approx(1, abs=0.25)
@@ -176,7 +177,7 @@ def test_small_campaigns_run(name: str, tmp_path: Path) -> None:
     arguments = ["--campaign", str(CAMPAIGNS / f"{name}.yaml"), "--batch", "1", "--output", str(output)]
     assert cli.main(["simulate", *arguments, "--batch-size", "4"]) == 0
     with h5py.File(output) as file:
-        assert file["counts"].shape[0] == 8
+        assert len(Counts(file)) == 8
         assert (file["oversampling"][()] >= 2).all()
         assert ("mask" in file) == (campaign.task == "inpaint") and ("phase" in file) == (campaign.task == "phase")
 
@@ -201,8 +202,8 @@ def test_steps_are_those_of_the_pattern_in_the_shard(tmp_path: Path) -> None:
     assert cli.main([*common, "--steps", str(path), "--output", str(shard)]) == 0
     with h5py.File(path) as steps, h5py.File(shard) as samples:
         assert steps.attrs["kind"] == "steps" and steps.attrs["label"] == f"{made.campaign}, particle 4"
-        for image in ("counts", "mask"):
-            assert np.array_equal(steps[image][()], samples[image][0])
+        for image, array in (("counts", Counts(samples)), ("mask", samples["mask"])):
+            assert np.array_equal(steps[image][()], array[0])
         assert steps["mask"][()].any()
         assert steps.attrs["total_counts"] == samples["total_counts"][0]
         assert steps.attrs["oversampling"] == pytest.approx(samples["oversampling"][0])
@@ -268,7 +269,7 @@ def test_counts_and_phase_of_a_shard_give_the_object_and_not_its_twin(tmp_path: 
     made = recipe(family, detector={"total_counts": [1e9, 1e9]}, sampling={"grid": 32, "oversampling": [2.2, 3.0]})
     steps = pattern_steps(made, 0)
     with h5py.File(run(tmp_path, "signed", made, size=1)) as file:
-        counts, phase = file["counts"][0], decode_phase(file["phase"][0])
+        counts, phase = Counts(file)[0], decode_phase(file["phase"][0])
     F = np.sqrt(counts) * np.exp(1j * phase)
     found = np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(F)))
     truth = (steps.smoothed >= 0.5) * steps.modulus * np.exp(1j * steps.phase)

@@ -62,7 +62,7 @@ def copy(source, target, *, sidecar):
 
 def flip(path):
     with h5py.File(path, "r") as file:
-        info = file["counts"].id.get_chunk_info(5)
+        info = file["counts16"].id.get_chunk_info(5)
     content = bytearray(path.read_bytes())
     content[info.byte_offset + info.size // 3] ^= 8
     path.write_bytes(content)
@@ -111,6 +111,19 @@ def drop_row(name):
     return change
 
 
+def brighten(voxel=7, counts=65_535):
+    """List a voxel of the last sample as bright."""
+
+    def change(file):
+        for name, value in (("bright_voxel", voxel), ("bright_counts", counts)):
+            values = np.append(file[name][()], np.uint32(value))
+            del file[name]
+            file[name] = values
+        file["bright_first"][-1] += 1
+
+    return change
+
+
 DAMAGE = {
     "missing shard": (lambda r: shard(r).unlink(), "one/shards/0.h5 does not exist, but the manifest lists it"),
     "missing sidecar": (lambda r: shard(r).with_suffix(".json").unlink(), "one/shards/0.json does not exist"),
@@ -152,7 +165,9 @@ DAMAGE = {
         lambda r: edit(shard(r).with_suffix(".json"), lambda value: value.pop("recipe")),
         "one/shards/0.json is damaged",
     ),
-    "other counts": (lambda r: tamper(r, set_row("counts", 3, 0)), "one/shards/0.h5 holds "),
+    "other counts": (lambda r: tamper(r, set_row("counts16", 3, 0)), "one/shards/0.h5 holds "),
+    "bright voxel beyond": (lambda r: tamper(r, brighten(voxel=16**3)), "its list of bright voxels does not fit"),
+    "bright counts": (lambda r: tamper(r, brighten(counts=70_000)), "one/shards/0.h5 holds "),
     "mask value": (lambda r: tamper(r, set_row("mask", 9, 2)), "a mask holds 2, and only 0 and 1 are allowed"),
     "mask place": (lambda r: tamper(r, shift_mask), "the mask of sample 4, of "),
     "mask area": (lambda r: tamper(r, empty_mask), "the mask of sample 5 covers 0 voxels instead of"),
@@ -162,7 +177,7 @@ DAMAGE = {
     "gap shape": (lambda r: tamper(r, set_row("gap_shape", 2, 77)), "is not the gap 'number 77' of"),
     "not finite": (lambda r: tamper(r, set_row("total_counts", 2, np.nan)), "total_counts does not hold 24 finite"),
     "lost row": (lambda r: tamper(r, drop_row("oversampling")), "oversampling does not hold 24 finite values"),
-    "lost sample": (lambda r: tamper(r, drop_row("counts")), "counts has shape (23, 16, 16, 16) and type uint32"),
+    "lost sample": (lambda r: tamper(r, drop_row("counts16")), "counts16 has shape (23, 16, 16, 16) and type uint16"),
     "lost dataset": (lambda r: tamper(r, lambda file: file.pop("mask")), "one/shards/0.h5 is damaged ("),
     "other particles": (
         lambda r: tamper(r, lambda file: None, particles=[0, 1, 2, 9]),

@@ -1,5 +1,5 @@
 # Source this where there is no Lmod: it stands in for `module load braggworks/<stage>` by putting the environment of
-# that stage, made by `make envs`, first on PATH. Snakemake's shells inherit it because functions can be exported.
+# that stage, made by `make envs`, first on PATH. `braggworks run` has every bash of its jobs read it (BASH_ENV).
 module() {
   case "$1" in
     purge) return 0 ;;

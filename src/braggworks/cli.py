@@ -14,6 +14,7 @@ from braggworks.errors import UserError
 # Each verb with its environment and what it does; its module in braggworks.commands is imported when it is asked for.
 VERBS = {
     "run": ("workflow", "run a configuration's whole workflow"),
+    "status": ("workflow", "say what a run has done, does and has left to do"),
     "cost": ("workflow", "predict a run's core-hours, disk and memory from a pilot"),
     "crystals": ("particles", "cut one batch of crystals"),
     "relax": ("relax", "relax one batch of crystals with LAMMPS"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,6 +158,11 @@ def conda_file(stage: str) -> str:
     return f"../../envs/{stage}.yaml"
 
 
+def image_folder() -> Path:
+    """Folder of the Apptainer images, which `make containers` fills: the setting BRAGGWORKS_IMAGES, or `.images`."""
+    return Path(os.environ.get("BRAGGWORKS_IMAGES") or ".images")
+
+
 def container_image(stage: str) -> str:
     """Apptainer image of a stage."""
-    return f"containers/{stage}.sif"
+    return str(image_folder() / f"{stage}.sif")

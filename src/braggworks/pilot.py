@@ -115,7 +115,7 @@ def _measure(campaign: Campaign, small: Campaign, pilot: Config) -> CampaignCost
         raise FileError(f"{tables} holds no times of campaign {campaign.name!r}: delete the folder and run again.")
     hours = {}
     for cost in rules:
-        startup = STARTUP.get(cost.rule, OTHER_STARTUP)
+        startup = startup_seconds(cost.rule)
         work = max(cost.wall_seconds - startup, 0.1 * cost.wall_seconds)
         hours[cost.rule] = (work * factor + startup * campaign.batches) / 3600
     shard = Path(paths.batch_file("shards", campaign.name, 0))
@@ -139,6 +139,11 @@ def _samples(shard: Path) -> int:
     from braggworks.files import read_json
 
     return int(read_json(shard.with_suffix(".json"))["samples"])
+
+
+def startup_seconds(rule: str) -> float:
+    """Return what `measure_costs` counts once per job of a rule, in seconds."""
+    return STARTUP.get(rule, OTHER_STARTUP)
 
 
 def render_costs(costs: Sequence[CampaignCost]) -> str:

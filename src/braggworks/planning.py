@@ -28,7 +28,13 @@ SECONDS_PER_NUFFT_VOXEL = 2e-7
 SECONDS_PER_PYNX_VOXEL_ATOM = 1.5e-9
 SECONDS_PER_SIMULATED_VOXEL = 1.5e-7
 SECONDS_PER_SAMPLE = 2e-3
+SECONDS_PER_SHARDED_VOXEL = 4e-8  # noise and hashes of a whole pattern
+SECONDS_PER_CUT_ATOM = 3e-6
+SECONDS_PER_GRIDDED_ATOM = 1e-6
 SECONDS_PER_PATCH_AT_FULL_WIDTH = 0.09
+_TRAINING_SPEEDUP = 1.33  # of two cores over one
+# Cores of a job where its rule takes more than one.
+THREADS = {"train_network": 2, "evaluate_network": 2, "inpaint_scan": 2}
 # Atoms per cubic angstrom in gold, of which a clipped cube keeps about a third of its volume.
 _CUBE_ATOMS = 0.33 * 0.059
 
@@ -72,6 +78,29 @@ def estimate_minutes(config: Config, counts: JobCounts, cores: int) -> float:
     return total / cores / 60
 
 
+def expected_seconds(config: Config, rule: str, of: str) -> float:
+    """Return a rough wall time of one job that was never measured, in seconds.
+
+    Parameters
+    ----------
+    config
+        The run.
+    rule
+        The job's rule.
+    of
+        Its campaign or release; empty where it has none.
+    """
+    if rule == "train_network":
+        return SECONDS_PER_JOB + _training_seconds(config) / _TRAINING_SPEEDUP
+    campaign = next((campaign for campaign in config.campaigns if campaign.name == of), None)
+    return SECONDS_PER_JOB + (_batch_seconds(campaign).get(rule, 0.0) if campaign else 0.0)
+
+
+def threads_of(rule: str) -> int:
+    """Return the cores that a job of a rule takes."""
+    return THREADS.get(rule, 1)
+
+
 def _batch_seconds(campaign: Campaign) -> dict[str, float]:
     """Return core-seconds of one batch by rule."""
     size, cut = campaign.batch_size, campaign.patches.per_pattern
@@ -87,12 +116,14 @@ def _batch_seconds(campaign: Campaign) -> dict[str, float]:
         case AutophasennCampaign():
             atoms = (round(campaign.crystal.edge**3 * _CUBE_ATOMS),) * 2
     patterns = size * campaign.diffraction.patterns_per_particle
-    voxels = campaign.diffraction.grid**3
+    voxels, mean_atoms = campaign.diffraction.grid**3, _mean_power(atoms, 1.0)
     return {
+        "cut_crystals": size * mean_atoms * SECONDS_PER_CUT_ATOM,
         "relax_batch": size * _relaxation_seconds(campaign, atoms),
         "scatter_batch": patterns * voxels * SECONDS_PER_NUFFT_VOXEL,
-        "scatter_batch_pynx": patterns * voxels * _mean_power(atoms, 1.0) * SECONDS_PER_PYNX_VOXEL_ATOM,
-        "cut_shard": patterns * cut * SECONDS_PER_SAMPLE,
+        "scatter_batch_pynx": patterns * voxels * mean_atoms * SECONDS_PER_PYNX_VOXEL_ATOM,
+        "grid_batch": patterns * mean_atoms * SECONDS_PER_GRIDDED_ATOM,
+        "cut_shard": patterns * (voxels * SECONDS_PER_SHARDED_VOXEL + cut * SECONDS_PER_SAMPLE),
     }
 
 

@@ -68,7 +68,12 @@ def machine_description() -> str:
 
 
 def current_commit() -> str | None:
-    """Return the git commit of the working folder, with ``+changes`` where files differ; None outside a checkout."""
+    """Return the git commit of the working folder, with ``+changes`` where files differ; None outside a checkout.
+
+    Where `braggworks run` told it in BRAGGWORKS_COMMIT, as to jobs in containers, which have no git, that is taken.
+    """
+    if told := os.environ.get("BRAGGWORKS_COMMIT"):
+        return told
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=30)
         status = subprocess.run(

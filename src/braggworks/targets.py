@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from braggworks.campaigns import AtomisticCampaign, Campaign, ScanCampaign
 from braggworks.config import Config, data_folder
 from braggworks.datasets.splits import split_of
 from braggworks.errors import ConfigError
-from braggworks.paths import Paths, environment_prefix
+from braggworks.paths import Paths, container_image, environment_prefix
 
 ATOMS = ("atomistic", "autophasenn")
 # Batches of a campaign from which its distributions are drawn.
@@ -75,8 +76,15 @@ def compares_engines(config: Config) -> bool:
     if config.comparison is None:
         return False
     if config.comparison.when == "auto":
-        return (environment_prefix("pynx") / "bin" / "braggworks").exists()
+        return _has_pynx()
     return config.comparison.when == "always"
+
+
+def _has_pynx() -> bool:
+    # `braggworks run` says where a profile's jobs find their software; jobs inside a container are told, too.
+    if "apptainer" in os.environ.get("BRAGGWORKS_DEPLOYMENT", "").split(","):
+        return Path(container_image("pynx")).exists()
+    return (environment_prefix("pynx") / "bin" / "braggworks").exists()
 
 
 def compared_patterns(config: Config, engine: str) -> str:

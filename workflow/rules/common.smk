@@ -60,6 +60,11 @@ def recipe_of(stage):
     return lambda wildcards: text(wildcards.campaign)
 
 
+def more_each_time(first):
+    """A resource that doubles each time a job is tried again: one that ran out of memory or time gets further."""
+    return lambda wildcards, attempt: first * 2 ** (attempt - 1)
+
+
 def batch_size(wildcards):
     return CONFIG.campaign(wildcards.campaign).batch_size
 

@@ -16,8 +16,8 @@ rule compare_engines:
         "braggworks/scatter",
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=10,
+        mem_mb=more_each_time(1500),
+        runtime=more_each_time(10),
     params:
         version=STAGE_VERSIONS["compare"],
     shell:

@@ -15,8 +15,8 @@ rule cut_crystals:
         "braggworks/particles",
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=more_each_time(1000),
+        runtime=more_each_time(10),
     params:
         recipe=recipe_of("crystals"),
         batch_size=batch_size,

@@ -20,8 +20,8 @@ rule evaluate_network:
         "braggworks/learn",
     threads: 2
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=more_each_time(3000),
+        runtime=more_each_time(60),
     params:
         recipe=EVALUATE_RECIPE,
     shell:
@@ -46,8 +46,8 @@ rule check_network:
         "braggworks/learn",
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=more_each_time(1000),
+        runtime=more_each_time(10),
     params:
         recipe=EVALUATE_RECIPE,
     shell:

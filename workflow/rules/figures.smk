@@ -16,8 +16,8 @@ rule draw_rulegraph:
         "braggworks/workflow",
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=more_each_time(1000),
+        runtime=more_each_time(10),
     params:
         config=CONFIG_FILE,
     shell:
@@ -41,8 +41,8 @@ rule draw_figure:
         "braggworks/figures",
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=10,
+        mem_mb=more_each_time(1500),
+        runtime=more_each_time(10),
     params:
         recipe=FIGURE_RECIPE,
     shell:
@@ -67,8 +67,8 @@ rule mesh_crystal:
         "braggworks/figures",
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=10,
+        mem_mb=more_each_time(1500),
+        runtime=more_each_time(10),
     params:
         recipe=FIGURE_RECIPE,
     shell:

@@ -17,8 +17,8 @@ rule relax_batch:
         "braggworks/relax",
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=more_each_time(1500),
+        runtime=more_each_time(60),
     params:
         recipe=recipe_of("relax"),
     shell:

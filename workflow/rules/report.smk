@@ -17,8 +17,8 @@ rule write_report:
         "braggworks/figures",
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=10,
+        mem_mb=more_each_time(1500),
+        runtime=more_each_time(10),
     params:
         config=CONFIG_FILE,
         version=STAGE_VERSIONS["report"],

@@ -19,8 +19,8 @@ rule simulate_scan:
         "braggworks/learn",
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=more_each_time(1000),
+        runtime=more_each_time(10),
     params:
         recipe=SCAN_RECIPE,
         particle=SIMULATED_PARTICLE,
@@ -46,8 +46,8 @@ rule prepare_scan:
         "braggworks/learn",
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more_each_time(2000),
+        runtime=more_each_time(10),
     params:
         recipe=SCAN_RECIPE,
     shell:
@@ -73,8 +73,8 @@ rule inpaint_scan:
         "braggworks/learn",
     threads: 2
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=more_each_time(3000),
+        runtime=more_each_time(60),
     params:
         recipe=SCAN_RECIPE,
         version=STAGE_VERSIONS["inpaint"],

@@ -17,8 +17,8 @@ rule scatter_batch:
         "braggworks/scatter",
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=more_each_time(1500),
+        runtime=more_each_time(60),
     params:
         recipe=recipe_of("scatter"),
     shell:
@@ -45,8 +45,8 @@ rule scatter_batch_pynx:
         "braggworks/pynx",
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=120,
+        mem_mb=more_each_time(1500),
+        runtime=more_each_time(120),
     params:
         recipe=recipe_of("scatter"),
     shell:
@@ -73,8 +73,8 @@ rule grid_batch:
         "braggworks/scatter",
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=more_each_time(1500),
+        runtime=more_each_time(60),
     params:
         recipe=recipe_of("scatter"),
     shell:

@@ -18,8 +18,8 @@ rule cut_shard:
         "braggworks/scatter",
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=30,
+        mem_mb=more_each_time(1500),
+        runtime=more_each_time(30),
     params:
         recipe=recipe_of("shard"),
     shell:
@@ -47,8 +47,8 @@ rule cut_scan_shard:
         "braggworks/learn",
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=more_each_time(2000),
+        runtime=more_each_time(30),
     params:
         recipe=recipe_of("shard-scan"),
         batch_size=batch_size,
@@ -74,8 +74,8 @@ rule write_manifest:
         "braggworks/scatter",
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=more_each_time(1000),
+        runtime=more_each_time(10),
     params:
         recipe=lambda wildcards: ManifestRecipe(
             version=STAGE_VERSIONS["manifest"],

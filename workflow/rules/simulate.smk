@@ -16,8 +16,8 @@ rule simulate_batch:
         "braggworks/learn",
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=120,
+        mem_mb=more_each_time(1500),
+        runtime=more_each_time(120),
     params:
         recipe=recipe_of("simulate"),
         batch_size=batch_size,
@@ -43,8 +43,8 @@ rule show_steps:
         "braggworks/learn",
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=more_each_time(1000),
+        runtime=more_each_time(10),
     params:
         recipe=recipe_of("simulate"),
     shell:

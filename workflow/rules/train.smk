@@ -19,8 +19,8 @@ rule train_network:
         "braggworks/learn",
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=600,
+        mem_mb=more_each_time(4000),
+        runtime=more_each_time(600),
     params:
         recipe=lambda wildcards: TrainRecipe(
             version=STAGE_VERSIONS["train"],

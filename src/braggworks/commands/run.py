@@ -6,11 +6,13 @@ example:
     braggworks run config/demo.yaml --cores 2
     braggworks run config/families.yaml --datasets
     braggworks run config/paper.yaml --dry-run
+    braggworks run config/demo.yaml --profile workflow/profiles/slurm
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -18,15 +20,18 @@ from braggworks.config import Config, load_config
 from braggworks.launch import execute, plan, snakemake_command
 from braggworks.paths import Paths
 from braggworks.planning import JobCounts, estimate_minutes
-from braggworks.preflight import check_before_plan, check_before_run, read_profile
+from braggworks.preflight import Profile, check_before_plan, check_before_run, read_profile
 from braggworks.runlock import hold_run_lock
+from braggworks.site import with_site
 from braggworks.targets import compares_engines, dataset_targets, first_targets, measured_scan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.add_argument("config", metavar="CONFIG", help="configuration file, such as config/demo.yaml")
-    parser.add_argument("--cores", type=int, default=2, help="processor cores to use (default: 2)")
+    parser.add_argument(
+        "--cores", type=int, help="processor cores to use (default: 2; on a cluster, what its jobs get)"
+    )
     parser.add_argument("--profile", default="workflow/profiles/local", help="Snakemake profile (default: %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
     parser.add_argument("--datasets", action="store_true", help="make the datasets alone: no training, no report")
@@ -43,26 +48,27 @@ def run(args: argparse.Namespace) -> int:
     """Plan, say so, and run."""
     config = load_config(args.config)
     check_before_plan(config)
-    profile = read_profile(args.profile)
+    profile = with_site(read_profile(args.profile))
+    cores = args.cores or (2 if profile.executor == "local" else None)
+    os.environ["BRAGGWORKS_DEPLOYMENT"] = ",".join(profile.deployment)
     if not args.dry_run:
         check_before_run(config, profile)
     targets = dataset_targets(config) if args.datasets else []
     options = list(args.snakemake)
     if (first := first_targets(config)) and not args.datasets:
         options += ["--prioritize", *first]
-    command = snakemake_command(args.config, args.cores, args.profile, options, targets)
+    command = snakemake_command(args.config, cores, args.profile, options, targets)
     counts = plan(command)
     paths = Paths(config.results)
     if not counts:
         print(f"Nothing is to be done: {paths.results if args.datasets else paths.report} is up to date.")
         return 0
-    _announce(
-        config.model_copy(update={"scan": None, "comparison": None}) if args.datasets else config, counts, args.cores
-    )
+    shown = config.model_copy(update={"scan": None, "comparison": None}) if args.datasets else config
+    _announce(shown, profile, counts, cores)
     if args.dry_run:
         return 0
     started = time.monotonic()
-    with hold_run_lock(paths.run_lock) as lock:
+    with hold_run_lock(paths.run_lock, profile.executor) as lock:
         execute(command, sum(counts.values()), lock, Path(paths.workflow_log))
     print(f"Done in {(time.monotonic() - started) / 60:.1f} minutes.")
     if args.datasets:
@@ -73,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _announce(config: Config, counts: JobCounts, cores: int) -> None:
+def _announce(config: Config, profile: Profile, counts: JobCounts, cores: int | None) -> None:
     print(f"{sum(counts.values())} jobs are to be done, into {config.results}:")
     width = max(map(len, counts))
     for rule, number in counts.items():
@@ -86,10 +92,14 @@ def _announce(config: Config, counts: JobCounts, cores: int) -> None:
     if config.comparison and config.comparison.when == "never":
         print("  The comparison with PyNX is off (comparison.when: never).")
     elif config.comparison and not compares_engines(config):
-        print("  PyNX is not installed, so it is not compared with the NUFFT (`make pynx` says more).")
-    minutes = estimate_minutes(config, counts, cores)
+        told = "make containers" if "apptainer" in profile.deployment else "make pynx"
+        print(f"  PyNX is not installed, so it is not compared with the NUFFT (`{told}` says more).")
+    print(_duration(config, counts, cores), flush=True)
+
+
+def _duration(config: Config, counts: JobCounts, cores: int | None) -> str:
+    minutes = estimate_minutes(config, counts, cores or 1)
     duration = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
-    print(
-        f"About {duration if minutes >= 1.5 else 'a minute'} on {cores} cores like the ones this was measured on.",
-        flush=True,
-    )
+    if cores is None:
+        return f"About {duration} of work for one core, shared by the cluster's jobs."
+    return f"About {duration if minutes >= 1.5 else 'a minute'} on {cores} cores like the ones this was measured on."

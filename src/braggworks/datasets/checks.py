@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from braggworks.datasets.counts import Counts
 from braggworks.datasets.gaps import GAP_SHAPES, NO_GAP, gap_pixels, gap_planes
 from braggworks.datasets.manifests import Manifest, ShardEntry, select_samples
 from braggworks.datasets.samples import PHASE_STEPS, columns_of
@@ -144,17 +145,18 @@ def _check_voxels(shard: Path, columns: dict[str, NDArray[Any]], sidecar: Sideca
                         f"{shard}: {name} has shape {file[name].shape} and type {file[name].dtype}, which is not "
                         f"{sidecar.samples} samples of {' x '.join(map(str, sidecar.shape))} px: {AGAIN}."
                     )
+            counts = Counts(file)
             step = max(1, _BLOCK_VOXELS // math.prod(sidecar.shape))
             for first in range(0, sidecar.samples, step):
                 rows = slice(first, first + step)
-                total += int(file["counts"][rows].sum(dtype=np.uint64))
+                total += int(counts[rows].sum(dtype=np.uint64))
                 if "mask" in sidecar.voxels:
                     _check_masks(shard, file["mask"][rows], first, columns, sidecar)
                 elif columns["masked"][rows].any():
                     raise FileError(f"{shard} has no masks, but its samples have masked voxels: {AGAIN}.")
                 if "phase" in sidecar.voxels:
                     _check_phases(shard, file["phase"][rows], first, columns, sidecar)
-        except (OSError, KeyError, RuntimeError) as error:
+        except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise damaged(shard, error) from error
     if total != sidecar.counts_sum:
         raise FileError(f"{shard} holds {total} counts, not the {sidecar.counts_sum} of its sidecar: {AGAIN}.")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from braggworks.campaigns import Family, Task
+from braggworks.datasets.counts import LOW, Counts, CountsWriter
 from braggworks.datasets.samples import (
     ATOM_COLUMNS,
     COLUMNS,
@@ -46,9 +47,9 @@ __all__ = [
 ]
 
 AGAIN = "delete it (`braggworks verify --delete` does) and run `braggworks run` again"
-VOXELS: dict[str, str] = {"counts": "u4", "mask": "u1", "phase": "i2"}
+VOXELS: dict[str, str] = {LOW: "u2", "mask": "u1", "phase": "i2"}
 # Values that bitshuffle packs together: 32 kB of counts read 10 % faster than its default of 8 kB, and are smaller.
-_BLOCK = 8192
+_BLOCK = 16384
 # Fewer than the 1024 files that a process may usually open.
 _MAX_OPEN = 128
 
@@ -221,10 +222,13 @@ class ShardWriter:
         self._added: list[int] = []
         self._row = self._sum = 0
         self._columns: dict[str, list[NDArray[Any]]] = {name: [] for name in columns_of(recipe.family)}
+        shape = (self._samples, *self._shape)
+        options: dict[str, Any] = {"chunks": (1, *self._shape), "fletcher32": True, "track_times": False}
+        options |= hdf5plugin.Bitshuffle(nelems=_BLOCK)
+        self._counts = CountsWriter(file, shape, options)
         for name, kind in _voxels(recipe.task, masked=holds_mask(recipe)).items():
-            options = {"chunks": (1, *self._shape), "fletcher32": True, "track_times": False}
-            packed = hdf5plugin.Bitshuffle(nelems=_BLOCK)
-            file.create_dataset(name, (self._samples, *self._shape), kind, **options, **packed)
+            if name != LOW:
+                file.create_dataset(name, shape, kind, **options)
 
     def add(self, index: int, patterns: Iterable[Pattern]) -> None:
         """Add the next particle.
@@ -249,7 +253,8 @@ class ShardWriter:
 
     def _write(self, samples: Samples) -> None:
         here = slice(self._row, self._row + len(samples["counts"]))
-        for name in VOXELS:
+        self._counts.write(self._row, samples["counts"])
+        for name in ("mask", "phase"):
             if name in samples:
                 self._file[name][here] = samples[name]
         for name, values in self._columns.items():
@@ -260,6 +265,7 @@ class ShardWriter:
         """Write the per-sample values; `create_shard` calls it."""
         if tuple(self._added) != self._particles:
             raise ValueError(f"only {len(self._added)} of {len(self._particles)} particles were added")
+        self._counts.finish()
         for name, values in self._columns.items():
             data = np.concatenate(values)
             self._file.create_dataset(name, data=data, chunks=data.shape, fletcher32=True, track_times=False)
@@ -337,7 +343,7 @@ class ShardFiles:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self.paths = list(paths)
-        self._open: dict[int, dict[int, dict[str, h5py.Dataset]]] = {}
+        self._open: dict[int, dict[int, dict[str, h5py.Dataset | Counts]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"paths": self.paths, "_open": {}}
@@ -366,7 +372,7 @@ class ShardFiles:
         """
         try:
             arrays = self._arrays(shard)
-            found = [arrays[name][rows] for name in names]
+            found: list[NDArray[Any]] = [arrays[name][rows] for name in names]
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise damaged(self.paths[shard], error) from error
         return [decode_phase(part) if name == "phase" else part for name, part in zip(names, found, strict=True)]
@@ -376,17 +382,17 @@ class ShardFiles:
         for arrays in self._open.pop(os.getpid(), {}).values():
             arrays["counts"].file.close()
 
-    def _arrays(self, shard: int) -> dict[str, h5py.Dataset]:
+    def _arrays(self, shard: int) -> dict[str, h5py.Dataset | Counts]:
         """Return the open arrays of a shard: to look one up takes longer than to read a small sample."""
         files = self._open.setdefault(os.getpid(), {})
         if shard not in files:
             if len(files) >= _MAX_OPEN:
                 files.pop(next(iter(files)))["counts"].file.close()
             file = h5py.File(self.paths[shard], "r")
-            files[shard] = {name: file[name] for name in VOXELS if name == "counts" or name in file}
+            files[shard] = {"counts": Counts(file), **{name: file[name] for name in ("mask", "phase") if name in file}}
         return files[shard]
 
 
 def _voxels(task: str, *, masked: bool) -> dict[str, str]:
-    wanted = {"counts": True, "mask": masked, "phase": task == "phase"}
+    wanted = {LOW: True, "mask": masked, "phase": task == "phase"}
     return {name: kind for name, kind in VOXELS.items() if wanted[name]}

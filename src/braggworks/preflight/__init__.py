@@ -6,8 +6,11 @@ from pathlib import Path
 
 from braggworks.config import Config
 from braggworks.errors import UserError
+from braggworks.preflight.containers import check_containers
 from braggworks.preflight.data import check_scans, check_splits
+from braggworks.preflight.disk import check_disk
 from braggworks.preflight.environments import check_environments
+from braggworks.preflight.gpu import check_gpu
 from braggworks.preflight.profiles import Profile, read_profile
 
 __all__ = ["Profile", "check_before_plan", "check_before_run", "read_profile"]
@@ -36,3 +39,6 @@ def check_before_run(config: Config, profile: Profile) -> None:
         Says what is missing, and the next step.
     """
     check_environments(profile)
+    check_gpu(config, profile)
+    check_disk(config)
+    check_containers(config, profile)

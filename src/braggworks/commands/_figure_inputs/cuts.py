@@ -12,6 +12,7 @@ from braggworks.commands._figure_inputs._common import reading
 from braggworks.commands._figure_inputs.patterns import pattern_of
 from braggworks.commands._figure_inputs.results import read_examples
 from braggworks.commands._figure_inputs.shards import columns_of, gap_label, recipe_of
+from braggworks.datasets.counts import Counts
 from braggworks.figures.patch import Examples
 from braggworks.figures.patches import MOST, Cut, CutPattern
 from braggworks.files import open_h5
@@ -49,7 +50,7 @@ def read_cut_patches(patterns: str, shard: str, examples: str | None = None) -> 
 
 def _match(file: h5py.File, examples: Examples) -> dict[int, int]:
     """Return the rows of a shard that examples were made of, with the examples' positions."""
-    counts = file["counts"]
+    counts = Counts(file)
     if counts.shape[1:] != examples.truth.shape[1:]:
         return {}
     sums = examples.truth.sum(axis=(1, 2, 3), dtype=np.float64)
@@ -88,7 +89,7 @@ def _varied(shapes: NDArray[np.integer], rows: NDArray[np.intp]) -> list[int]:
 
 def _cut(file: h5py.File, columns: dict[str, NDArray[Any]], row: int) -> Cut:
     label = gap_label(int(columns["gap_shape"][row]), int(columns["gap_width"][row]))
-    counts = file["counts"][row]
+    counts = Counts(file)[row].astype(np.float64)
     if counts.ndim != 3:
         raise ValueError(f"samples of {counts.ndim} axes, not 3")
     return Cut(_corner(columns, row), counts, file["mask"][row].astype(bool), label)
@@ -96,7 +97,11 @@ def _cut(file: h5py.File, columns: dict[str, NDArray[Any]], row: int) -> Cut:
 
 def _filled_cut(file: h5py.File, columns: dict[str, NDArray[Any]], row: int, examples: Examples, k: int) -> Cut:
     return Cut(
-        _corner(columns, row), file["counts"][row], examples.mask[k], _example_label(examples, k), examples.network[k]
+        _corner(columns, row),
+        Counts(file)[row].astype(np.float64),
+        examples.mask[k],
+        _example_label(examples, k),
+        examples.network[k],
     )
 
 

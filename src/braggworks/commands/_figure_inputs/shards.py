@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from braggworks.campaigns import GapShape
 from braggworks.commands._figure_inputs._common import reading
+from braggworks.datasets.counts import LOW, Counts
 from braggworks.figures.distributions import Spread
 from braggworks.figures.gallery import COLUMNS, PHASE_ROWS, ROWS, Sample, Sheet
 from braggworks.figures.style import power_text
@@ -64,7 +65,7 @@ def read_gallery(path: str) -> Sheet:
         wanted = PHASE_ROWS * (1 if whole else 2) if phased else COLUMNS * ROWS
         rows = choose_rows(columns["particle"], columns["gap_shape"], wanted, str(recipe["campaign"]))
         samples = [_sample(file, columns, int(row), phased) for row in rows]
-        shape = " × ".join(map(str, file["counts"].shape[1:]))
+        shape = " × ".join(map(str, file[LOW].shape[1:]))
         title = (
             f"{recipe['campaign']} (family {recipe['family']}, task {recipe['task']}): "
             f"{len(samples)} of the {len(columns['particle'])} samples of one batch, {shape}"
@@ -119,7 +120,7 @@ def _sample(file: h5py.File, columns: dict[str, NDArray[Any]], row: int, phased:
         lines.append(f"phase range {columns['phase_range'][row]:.2g} rad")
     mask = file["mask"][row].astype(bool) if "mask" in file else None
     phase = file["phase"][row].astype(np.float64) * _PHASE_UNIT if phased else None
-    return Sample(file["counts"][row], mask, phase, tuple(line for line in lines if line))
+    return Sample(Counts(file)[row], mask, phase, tuple(line for line in lines if line))
 
 
 # --- what the columns span ---
@@ -176,4 +177,4 @@ def _grid(file: h5py.File, recipe: dict[str, Any], path: str) -> int | None:
         for entry in read_json(sidecar).get("provenance", []):
             if "grid" in entry["recipe"].get("diffraction", {}):
                 return int(entry["recipe"]["diffraction"]["grid"])
-    return None if file["corner"][()].any() else int(file["counts"].shape[-1])
+    return None if file["corner"][()].any() else int(file[LOW].shape[-1])
