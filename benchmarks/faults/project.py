@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import yaml
 
+from benchmarks.faults.samples import Samples, samples_of
 from braggworks.config import Config, load_config
 from braggworks.paths import Paths
 from braggworks.seeds import generator
 from braggworks.targets import release_shards
-from benchmarks.faults.samples import Samples, samples_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "faults.yaml"
@@ -75,9 +75,9 @@ class Said:
 
     @property
     def sentence(self) -> str:
-        """The last line that it said: where the command failed, why."""
+        """The last line with the program's own name, or else the last one: where the command failed, why."""
         lines = [line for line in self.text.splitlines() if line.strip()]
-        return lines[-1] if lines else ""
+        return ([line for line in lines if line.startswith("braggworks ")] or lines or [""])[-1]
 
 
 class Project:

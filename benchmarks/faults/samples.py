@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-import hdf5plugin  # noqa: F401  (lets h5py read the shards)
 import h5py
+import hdf5plugin  # noqa: F401  (lets h5py read the shards)
 import numpy as np
 
 #: (campaign, particle, pattern, number of the patch in its pattern)
@@ -24,12 +24,15 @@ def samples_of(shards: Iterable[Path]) -> Samples:
         with h5py.File(shard, "r") as file:
             campaign = bytes(file.attrs["campaign"]).decode()
             arrays = {name: data[()] for name, data in file.items() if isinstance(data, h5py.Dataset)}
+        rows = {name: data for name, data in arrays.items() if len(data) == len(arrays["particle"])}
+        # Such as the list of the brightest voxels, which belongs to all samples of the shard.
+        common = b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays.keys() - rows.keys()))
         patches: Counter[tuple[int, int]] = Counter()
         for row, (particle, pattern) in enumerate(zip(arrays["particle"], arrays["pattern"], strict=True)):
             place = (int(particle), int(pattern))
-            digest = hashlib.sha256()
-            for name in sorted(arrays):
-                digest.update(name.encode() + np.ascontiguousarray(arrays[name][row]).tobytes())
+            digest = hashlib.sha256(common)
+            for name in sorted(rows):
+                digest.update(name.encode() + np.ascontiguousarray(rows[name][row]).tobytes())
             found.setdefault((campaign, *place, patches[place]), []).append(digest.hexdigest())
             patches[place] += 1
     return found

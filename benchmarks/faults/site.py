@@ -1,4 +1,4 @@
-"""Where faults are injected: a project in one mode, what an undisturbed run made there, and the judgement after each."""
+"""Where faults are injected: a project in one mode, what an undisturbed run made there, and the judgement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are truncated, have a flipped bit, or are another file: shards, sidecars, intermediate files, manifests."""
+"""Truncated files, flipped bits and foreign files: of shards, sidecars, intermediate files and manifests."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def _missed(site: Site, process: object) -> None:
 KILLS = [
     Fault("kill_workflow", "SIGKILL to every process of the run", 14, _kill_workflow),
     Fault("kill_runner", "SIGKILL to `braggworks run` alone, so that Snakemake and its jobs live on", 5, _kill_runner),
-    Fault("kill_job", "SIGKILL to every process of one job", 12, _kill_job, sentence="the workflow stopped"),
+    Fault("kill_job", "SIGKILL to every process of one job", 12, _kill_job, sentence="run the same command again"),
     Fault("kill_worker", "SIGKILL to the process that computes in a job", 12, _kill_worker, sentence="was killed"),
     Fault(
         "terminate",

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 def _two_runs(site: Site, campaign: str, chance: random.Random) -> Event | None:
     """Start a second run; one of the two must end well, and the other must say that it came second."""
-    first = (
-        at_random_moment(site, campaign, chance) if chance.random() < 0.7 else _start_now(site, campaign, chance)
-    )
+    first = at_random_moment(site, campaign, chance) if chance.random() < 0.7 else _start_now(site, campaign, chance)
     if first is None:
         return None
     rules = running_rules(site)

@@ -12,6 +12,7 @@ from braggworks.preflight.disk import check_disk
 from braggworks.preflight.environments import check_environments
 from braggworks.preflight.gpu import check_gpu
 from braggworks.preflight.profiles import Profile, read_profile
+from braggworks.preflight.results import check_results
 
 __all__ = ["Profile", "check_before_plan", "check_before_run", "read_profile"]
 
@@ -42,3 +43,4 @@ def check_before_run(config: Config, profile: Profile) -> None:
     check_gpu(config, profile)
     check_disk(config)
     check_containers(config, profile)
+    check_results(config)
