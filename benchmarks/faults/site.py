@@ -6,7 +6,6 @@ import contextlib
 import re
 import shutil
 import subprocess
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,12 +24,11 @@ class Reference:
     ----------
     files
         Hash of every file of every stage, by its path in the results.
-    seconds, jobs
-        How long each campaign alone takes, and with how many jobs.
+    jobs
+        How many jobs each campaign alone takes.
     """
 
     files: dict[str, str]
-    seconds: dict[str, float]
     jobs: dict[str, int]
 
 
@@ -96,18 +94,16 @@ class Site:
             self.reference = Reference(**kept)
         else:
             self.reset()
-            files, seconds, jobs = self.hashes(), {}, {}
+            files, jobs = self.hashes(), {}
             for name in self.project.names:
                 self.project.remove(name)
-                start = time.monotonic()
                 self._finish()
-                seconds[name] = time.monotonic() - start
                 text = (self.project.folder / "said.txt").read_text()
                 jobs[name] = int(re.search(r"^(\d+) jobs are to be done", text, re.MULTILINE)[1])  # type: ignore[index]
                 if self.hashes() != files:
                     changed = [file for file, value in self.hashes().items() if files.get(file) != value]
                     raise RuntimeError(f"an undisturbed run of {name} does not give the same bytes twice: {changed}")
-            self.reference = Reference(files, seconds, jobs)
+            self.reference = Reference(files, jobs)
             self.project.write_state(_REFERENCE, asdict(self.reference))
         self.samples = self.project.samples()
 
@@ -147,11 +143,11 @@ class Site:
     def __enter__(self) -> Site:
         self.project.folder.mkdir(parents=True, exist_ok=True)
         self.mount()
-        self.mode.start(self.project)
+        self.mode.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.mode.stop(self.project)
+        self.mode.stop()
         with contextlib.suppress(OSError):
             (self.project.folder / "said.txt").unlink()
 

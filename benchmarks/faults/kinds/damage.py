@@ -118,7 +118,7 @@ DAMAGE = [
         Fault(
             f"{name}_dataset",
             f"a shard, a sidecar or a manifest {what}",
-            8,
+            7,
             _finished(damage),
             _verify_and_run,
             sentence="delete",
@@ -126,7 +126,7 @@ DAMAGE = [
         Fault(
             f"{name}_intermediate",
             f"crystals, relaxed crystals or patterns: a file {what}",
-            5,
+            3,
             _intermediate(damage),
             _delete_and_run,
             sentence="",

@@ -106,7 +106,7 @@ DISKS = [
     Fault(
         "full_disk",
         "the results' disk fills up in the middle of a run",
-        8,
+        6,
         _full_disk,
         _then_run,
         sentence="is full: free some space",
@@ -115,7 +115,7 @@ DISKS = [
     Fault(
         "full_disk_before",
         "the results' disk is full when the run starts",
-        4,
+        3,
         _full_before,
         _then_run,
         sentence="is full: free some space",
@@ -124,7 +124,7 @@ DISKS = [
     Fault(
         "read_only",
         "the results' folder becomes read-only, before or in the middle of a run",
-        7,
+        5,
         _read_only,
         _make_writable,
         sentence="cannot be written",
@@ -133,7 +133,7 @@ DISKS = [
     Fault(
         "lost_mount",
         "the results' file system goes away in the middle of a run, and comes back",
-        8,
+        6,
         _lost_mount,
         sentence="went away",
         needs_mount=True,

@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from benchmarks.faults.kinds.base import Event, Fault, at_random_job, at_random_moment, ended, running_rules
-from benchmarks.faults.processes import jobs_in, kill, processes_in, tree_of
+from benchmarks.faults.processes import jobs_in, kill, tree_of
 
 if TYPE_CHECKING:
     from benchmarks.faults.site import Site
@@ -19,7 +19,9 @@ def _kill_workflow(site: Site, campaign: str, chance: random.Random) -> Event | 
     if process is None:
         return None
     rules = running_rules(site)
-    kill([*tree_of(process.pid), *processes_in(site.project.folder)])
+    kill(tree_of(process.pid))
+    if site.mode.name == "slurm":
+        return Event(rules, site.project.said(process))  # its jobs live on, and the next run meets them
     return ended(site, process, rules)
 
 
@@ -75,21 +77,21 @@ def _missed(site: Site, process: object) -> None:
 
 
 KILLS = [
-    Fault("kill_workflow", "SIGKILL to every process of the run", 14, _kill_workflow),
-    Fault("kill_runner", "SIGKILL to `braggworks run` alone, so that Snakemake and its jobs live on", 5, _kill_runner),
-    Fault("kill_job", "SIGKILL to every process of one job", 12, _kill_job, sentence="run the same command again"),
-    Fault("kill_worker", "SIGKILL to the process that computes in a job", 12, _kill_worker, sentence="was killed"),
+    Fault("kill_workflow", "SIGKILL to every process of the run", 10, _kill_workflow),
+    Fault("kill_runner", "SIGKILL to `braggworks run` alone, so that Snakemake and its jobs live on", 4, _kill_runner),
+    Fault("kill_job", "SIGKILL to every process of one job", 9, _kill_job, sentence="run the same command again"),
+    Fault("kill_worker", "SIGKILL to the process that computes in a job", 9, _kill_worker, sentence="was killed"),
     Fault(
         "terminate",
         "SIGTERM to `braggworks run`, as a batch system or `kill` sends it",
-        8,
+        6,
         _signal_runner(signal.SIGTERM, group=False),  # type: ignore[arg-type]
         sentence="run the same command again",
     ),
     Fault(
         "interrupt",
         "SIGINT to the run's process group, as Ctrl-C sends it",
-        5,
+        4,
         _signal_runner(signal.SIGINT, group=True),  # type: ignore[arg-type]
         sentence="run the same command again",
     ),

@@ -48,7 +48,7 @@ LIMITS = [
     Fault(
         "memory",
         "a job gets hardly more memory than it has (RLIMIT_AS)",
-        8,
+        6,
         _limited(_memory),
         sentence="memory",
         modes=("local", "apptainer"),
@@ -56,7 +56,7 @@ LIMITS = [
     Fault(
         "time",
         "a job gets one second of processor time (RLIMIT_CPU)",
-        8,
+        6,
         _limited(_time),
         sentence="time",
         modes=("local", "apptainer"),

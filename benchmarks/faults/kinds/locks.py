@@ -54,10 +54,10 @@ def _stale_lock(site: Site, campaign: str, chance: random.Random) -> Event | Non
         env=environment,
         start_new_session=True,
     ) as process:
-        end = time.monotonic() + chance.uniform(0.5, 0.9) * site.reference.seconds[campaign]
         locks = project.folder / ".snakemake" / "locks"
-        while process.poll() is None and (time.monotonic() < end or not any(locks.glob("*"))):
-            time.sleep(0.05)
+        while process.poll() is None and not any(locks.glob("*")):
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 4))
         if process.poll() is not None:
             return None
         rules = running_rules(site)
@@ -86,11 +86,11 @@ def _unlock_and_run(site: Site, event: Event) -> None:
 
 
 LOCKS = [
-    Fault("two_runs", "a second `braggworks run` beside the first", 6, _two_runs, sentence="Another run is at work"),
+    Fault("two_runs", "a second `braggworks run` beside the first", 5, _two_runs, sentence="Another run is at work"),
     Fault(
         "stale_lock",
         "a plain Snakemake was killed and left its lock, and not ours",
-        5,
+        4,
         _stale_lock,
         _unlock_and_run,
         sentence="--unlock",
