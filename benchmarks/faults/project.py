@@ -103,7 +103,8 @@ class Project:
         for name in ("workflow", "envs"):
             shutil.copytree(ROOT / name, self.folder / name, dirs_exist_ok=True)
         shutil.copy(ROOT / "Snakefile", self.folder)
-        for name in (".envs", "containers"):
+        # What jobs find their software in; the state of an image is told from the sources that it was made from.
+        for name in (".envs", ".images", "containers", "src", "pyproject.toml"):
             if (ROOT / name).exists() and not (self.folder / name).is_symlink():
                 (self.folder / name).symlink_to((ROOT / name).resolve())
         (self.folder / "campaigns").mkdir(exist_ok=True)

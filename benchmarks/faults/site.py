@@ -90,8 +90,12 @@ class Site:
         """Make the undisturbed results, or take those that are there."""
         self.project.make()
         kept = self.project.read_state(_REFERENCE)
-        if kept and self.hashes() == kept["files"]:
+        if kept:
             self.reference = Reference(**kept)
+            if self.differing():  # stopped in the middle of an injection
+                self.reset()
+            if self.differing():
+                raise RuntimeError(f"{self.project.folder} was made by other software: delete it")
         else:
             self.reset()
             files, jobs = self.hashes(), {}
