@@ -12,6 +12,7 @@ from braggworks.preflight.disk import check_disk
 from braggworks.preflight.environments import check_environments
 from braggworks.preflight.gpu import check_gpu
 from braggworks.preflight.profiles import Profile, read_profile
+from braggworks.preflight.results import check_results
 from braggworks.preflight.slurm import check_cluster, check_requests
 
 __all__ = ["Profile", "check_before_plan", "check_before_run", "check_requests", "read_profile"]
@@ -44,3 +45,4 @@ def check_before_run(config: Config, profile: Profile) -> None:
     check_disk(config)
     check_containers(config, profile)
     check_cluster(profile)
+    check_results(config)
