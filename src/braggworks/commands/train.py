@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
-from braggworks.config import TrainingConfig, mistake_sentence
+from braggworks.config import TrainingConfig
 from braggworks.errors import ConfigError
+from braggworks.mistakes import mistake_sentence
 from braggworks.recipes import TrainRecipe
 from braggworks.training.processes import catch_signals, die_with_parent, run_processes
 from braggworks.training.world import World, find_world, processor_threads
