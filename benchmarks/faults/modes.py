@@ -43,7 +43,10 @@ class SlurmMode(Mode):
     def start(self) -> None:
         """Start it, or its controller if that was stopped, and let commands find it."""
         script = f'eval "$({_SCRIPTS}/up.sh {_SLURM_FOLDER})" && printf "%s\\n" "$SLURM_CONF" "$PATH"'
-        settings = {**os.environ, "BRAGGWORKS_SLURM_CPUS": "4"}
+        # The script looks for srun on the PATH, where its own stands once it has run.
+        own = str(_SLURM_FOLDER / "bin")
+        path = ":".join(part for part in os.environ["PATH"].split(":") if part != own)
+        settings = {**os.environ, "BRAGGWORKS_SLURM_CPUS": "4", "PATH": path}
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, env=settings)
         os.environ["SLURM_CONF"], os.environ["PATH"] = done.stdout.splitlines()[-2:]
 

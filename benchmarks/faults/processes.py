@@ -91,7 +91,7 @@ def wait_until_quiet(folder: Path, seconds: float = 120) -> None:
     while left := processes_in(folder):
         if time.monotonic() > end:
             raise TimeoutError(f"still at work in {folder}: {[_line(process)[:200] for process in left]}")
-        time.sleep(0.1)
+        time.sleep(0.3)
 
 
 def is_workflow(process: psutil.Process) -> bool:

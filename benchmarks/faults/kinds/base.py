@@ -114,7 +114,7 @@ def at_random_job(site: Site, campaign: str, chance: random.Random) -> subproces
         if len(seen) > wanted:
             time.sleep(chance.uniform(0, _JOB_SECONDS))
             return process
-        time.sleep(0.02)
+        time.sleep(0.1)
     return None
 
 
