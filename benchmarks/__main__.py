@@ -25,9 +25,10 @@ BENCHMARKS = {
     "families": ("dataset", "patterns per second and core of every family, and where the time goes"),
     "storage": ("dataset", "shards against raw memory-mapped numpy; bytes per sample"),
     "planning": ("dataset", "the plan of config/paper.yaml: seconds and jobs"),
-    "faults": ("dataset", "SIGKILL at random moments, and the same shards in the end"),
+    "kills": ("dataset", "SIGKILL at random moments, and the same shards in the end"),
     "scale": ("scale", "the plan of config/paper.yaml, and the share of core time that is no stage work"),
     "containers": ("scale", "the same run in uv environments and in Apptainer images: the same bytes and numbers"),
+    "faults": ("scale", "faults of many kinds at random moments, and no lost, doubled or changed sample in the end"),
     "devices": ("dataset", "shape3d on the GPU against the CPU, where torch sees a GPU"),
 }
 

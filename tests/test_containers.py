@@ -1,4 +1,4 @@
-"""Apptainer images: recipes, what is told before a run, and real runs where images are at hand."""
+"""Runs and builds with real images, where Apptainer and the images of `make containers` are at hand."""
 
 from __future__ import annotations
 
@@ -8,229 +8,32 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from container_project import (
-    IMAGES,
-    container_project,
-    copy_sources,
-    needs_containers,
-    place_images,
-    real_environment,
-)
+from container_project import IMAGES, container_project, copy_sources, needs_containers, real_environment
 from workflow_project import ENVIRONMENTS, ROOT, braggworks, needs_environments
 
 from braggworks.config import Config, load_config
 from braggworks.errors import UserError
 from braggworks.files import sha256_of
-from braggworks.images import image_state, package_hash, recipe_hash, settings, software_hash
+from braggworks.images import settings
 from braggworks.preflight import Profile, check_before_run, read_profile
 from braggworks.preflight.environments import STAGES
-from braggworks.targets import compares_engines
 
 PROFILES = ROOT / "workflow" / "profiles"
-CONTAINERS = sorted((ROOT / "containers").glob("*"))
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of sources with placeholder images, and no Apptainer."""
-    for name in ("BRAGGWORKS_IMAGES", "BRAGGWORKS_TEST_DATA", "APPTAINER_BIND", "BRAGGWORKS_DEPLOYMENT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("BRAGGWORKS_ENVS", str(tmp_path / "none"))
-    monkeypatch.setenv("PATH", str(tmp_path / "none"))
-    folder = copy_sources(tmp_path / "project")
-    monkeypatch.chdir(folder)
-    place_images()
-    return folder
 
 
 @pytest.fixture
 def config() -> Config:
+    """A run without scans."""
     found = load_config(ROOT / "config" / "families.yaml")
     return found.model_copy(update={"results": "results/x"})
 
 
-def profile(**values: object) -> Profile:
-    return Profile(PROFILES / "apptainer", {"software-deployment-method": "apptainer", **values})
-
-
-# --- recipes ---
-
-
-@pytest.mark.parametrize(
-    ("file", "changed"),
-    [
-        ("envs/learn.txt", {"learn"}),
-        ("containers/pynx.def", {"pynx"}),
-        ("containers/stage.def", set(STAGES)),
-        ("containers/base.def", {*STAGES, "pynx"}),
-    ],
-)
-def test_packages_follow_from_definition_and_pins(file: str, changed: set[str], project: Path) -> None:
-    stages = [*STAGES, "pynx"]
-    before = {stage: (software_hash(stage), recipe_hash(stage)) for stage in stages}
-    with (project / file).open("a") as stream:
-        stream.write("# changed\n")
-    after = {stage: (software_hash(stage), recipe_hash(stage)) for stage in stages}
-    assert {stage for stage in stages if before[stage][0] != after[stage][0]} == changed
-    assert {stage for stage in stages if before[stage][1] != after[stage][1]} == changed
-
-
-@pytest.mark.parametrize("file", ["src/braggworks/seeds.py", "containers/package.def"])
-def test_edited_source_makes_images_stale_and_keeps_packages(file: str, project: Path) -> None:
-    packages = {stage: software_hash(stage) for stage in STAGES}
-    assert {image_state(stage) for stage in STAGES} == {"current"}
-    with (project / file).open("a") as stream:
-        stream.write("# changed\n")
-    assert {image_state(stage) for stage in STAGES} == {"stale"}
-    assert packages == {stage: software_hash(stage) for stage in STAGES}
-
-
-def test_recipe_is_of_content_and_place_alone(project: Path) -> None:
-    before = package_hash()
-    (project / "src" / "braggworks" / "__pycache__").mkdir()
-    (project / "src" / "braggworks" / "__pycache__" / "seeds.pyc").write_text("x")
-    os.utime(project / "pyproject.toml", (1, 1))
-    assert package_hash() == before == package_hash(project)
-    (project / "src" / "braggworks" / "new.py").write_text("")
-    assert package_hash() != before
-
-
-@pytest.mark.parametrize("file", CONTAINERS, ids=lambda path: path.name)
-def test_no_host_stands_in_a_recipe(file: Path) -> None:
-    if file.is_file():
-        assert not re.search(r"(https?|ftp|docker|library|oras)://", file.read_text())
-
-
-def test_the_demo_in_containers_is_the_demo() -> None:
-    local, contained = (
-        yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in ("demo", "demo-containers")
-    )
-    assert contained.pop("results") == "results/demo-containers"
-    assert local.pop("results") == "results/demo"
-    assert local == contained
-
-
-# --- what is told before a run ---
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (Path.unlink, "are missing: run `make containers`"),
-        (lambda image: image.write_bytes(b"imag"), "are not whole or have lost their record: run `make containers`"),
-        (lambda image: image.with_suffix(".json").unlink(), "have lost their record: run `make containers`"),
-        (lambda image: image.with_suffix(".json").write_text("{"), "have lost their record: run `make containers`"),
-    ],
-)
-def test_images_that_cannot_be_used_are_told(
-    change: Callable[[Path], object], told: str, project: Path, config: Config
-) -> None:
-    change(project / ".images" / "relax.sif")
-    with pytest.raises(UserError, match=told) as error:
-        check_before_run(config, profile())
-    assert ".images/relax.sif" in str(error.value)
-    assert "learn.sif" not in str(error.value)
-
-
-def test_an_image_of_another_recipe_is_told(project: Path, config: Config) -> None:
-    (project / "envs" / "scatter.txt").write_text("numpy==1.0\n")
-    with pytest.raises(UserError, match=r"The images \.images/scatter\.sif are of another recipe") as error:
-        check_before_run(config, profile())
-    assert "make containers" in str(error.value)
-
-
-def test_an_image_of_pynx_is_asked_for_only_where_it_is_used(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BRAGGWORKS_DEPLOYMENT", "apptainer")
-    demo = load_config(ROOT / "config" / "demo.yaml")
-    assert demo.comparison
-    assert not compares_engines(demo)
-    always = demo.model_copy(update={"comparison": demo.comparison.model_copy(update={"when": "always"})})
-    with pytest.raises(UserError, match=r"The images \.images/pynx\.sif are missing"):
-        check_before_run(always, profile())
-    place_images(("pynx",))
-    assert compares_engines(demo)
-
-
-def test_missing_apptainer_is_told(project: Path, config: Config) -> None:
-    with pytest.raises(UserError, match="Apptainer is not on the PATH: run `make containers`"):
-        check_before_run(config, profile())
-
-
-def test_a_profile_without_containers_asks_for_none(project: Path, config: Config) -> None:
-    shutil.rmtree(project / ".images")
-    check_before_run(config, Profile(PROFILES / "slurm", {"executor": "slurm"}))
-
-
-@pytest.fixture
-def scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a scan, outside the project."""
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    (folder / "scan.cxi").write_bytes(b"scan")
-    return folder
-
-
-def scan_config(config: Config, scan: Path) -> Config:
-    found = load_config(ROOT / "config" / "scan-patches.yaml")
-    return found.model_copy(update={"campaigns": [found.campaigns[0].model_copy(update={"scans": [str(scan)]})]})
-
-
-def test_a_scan_that_no_bind_covers_is_told(project: Path, config: Config, scans: Path) -> None:
-    wanted = scan_config(config, scans / "scan.cxi")
-    closed = "--cleanenv --contain"
-    with pytest.raises(UserError, match=f"The containers do not see {scans}, which holds the scan scan.cxi") as error:
-        check_before_run(wanted, profile(**{"apptainer-args": closed}))
-    assert f"add `--bind {scans}` to apptainer-args" in str(error.value)
-    # Under another name it is as good as absent.
-    with pytest.raises(UserError, match="do not see"):
-        check_before_run(wanted, profile(**{"apptainer-args": f"{closed} --bind {scans}:/data"}))
-
-
-@pytest.mark.parametrize("how", ["--bind {}", "--bind={}:{}:ro", "-B /proc,{}", "setting", "data"])
-def test_a_bound_scan_is_accepted(
-    how: str, project: Path, config: Config, scans: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = "--contain"
-    if how == "setting":
-        monkeypatch.setenv("APPTAINER_BIND", str(scans))
-    elif how == "data":
-        monkeypatch.setenv("BRAGGWORKS_TEST_DATA", str(scans))
-    else:
-        arguments += " " + how.format(scans, scans)
-    # The next thing that is missing is Apptainer itself.
-    with pytest.raises(UserError, match="Apptainer is not on the PATH"):
-        check_before_run(scan_config(config, scans / "scan.cxi"), profile(**{"apptainer-args": arguments}))
-
-
-def test_a_link_out_of_the_bound_folders_is_told(project: Path, config: Config, scans: Path, tmp_path: Path) -> None:
-    linked = tmp_path / "linked"
-    linked.mkdir()
-    (linked / "scan.cxi").symlink_to(scans / "scan.cxi")
-    with pytest.raises(UserError, match=f"do not see {scans}"):
-        check_before_run(
-            scan_config(config, linked / "scan.cxi"), profile(**{"apptainer-args": f"--contain --bind {linked}"})
-        )
-    (project / "results").symlink_to(scans)
-    with pytest.raises(UserError, match=f"do not see {scans}.*, which holds the results"):
-        check_before_run(config, profile(**{"apptainer-args": "--contain"}))
-
-
-def test_settings_bind_data_and_hand_on_what_the_project_reads(tmp_path: Path) -> None:
-    found = settings(
-        {"PATH": "/bin", "BRAGGWORKS_TEST_DATA": str(tmp_path), "APPTAINER_BIND": "/a:/b", "PYTHONPATH": "/x"}
-    )
-    assert found["APPTAINER_BIND"].split(",")[:2] == ["/a:/b", str(tmp_path)]
-    assert found["APPTAINERENV_BRAGGWORKS_TEST_DATA"] == str(tmp_path)
-    assert found["PATH"].startswith("/bin:")
-    assert not any("PYTHONPATH" in name and name.startswith("APPTAINERENV") for name in found)
-
-
-# --- in the real images ---
+def profile(arguments: str) -> Profile:
+    return Profile(PROFILES / "apptainer", {"software-deployment-method": "apptainer", "apptainer-args": arguments})
 
 
 @pytest.fixture
@@ -341,6 +144,70 @@ def test_unchanged_recipes_build_nothing(real: Path) -> None:
     assert before == {path.name: path.stat().st_mtime_ns for path in IMAGES.glob("*.*")}
 
 
+@pytest.fixture
+def workshop(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the sources, with a folder of images of its own that begins with the real layers."""
+    folder = copy_sources(tmp_path / "workshop")
+    for name in ("README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    cache = folder / "images" / "cache"
+    cache.mkdir(parents=True)
+    for path in (IMAGES / "cache").iterdir():
+        if path.name.startswith(("base-", "scatter-", "pip-environment")):
+            (cache / path.name).symlink_to(path)
+    monkeypatch.setenv("BRAGGWORKS_IMAGES", str(folder / "images"))
+    return folder
+
+
+def build(folder: Path, *stages: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "containers/build.py", *stages],
+        cwd=folder,
+        # The copy's own sources, not those that this environment was made with.
+        env={**os.environ, "PYTHONPATH": str(folder / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+
+
+@pytest.mark.slow
+@needs_containers
+def test_an_edited_source_rebuilds_the_last_layer_alone(workshop: Path) -> None:
+    cache = workshop / "images" / "cache"
+    layers = {path.name for path in cache.glob("*.sif")}
+    if len(layers) != 2:
+        pytest.skip("the images' layers were deleted")
+    with (workshop / "src" / "braggworks" / "__init__.py").open("a") as stream:
+        stream.write("MARK = 'edited'\n")
+    result = build(workshop, "scatter")
+    assert result.returncode == 0, result.stderr
+    assert {path.name for path in cache.glob("*.sif")} == layers
+    image = workshop / "images" / "scatter.sif"
+    seen = [
+        "apptainer",
+        "exec",
+        str(image),
+        "/opt/braggworks/bin/python",
+        "-c",
+        "import braggworks as b; print(b.MARK)",
+    ]
+    assert subprocess.run(seen, capture_output=True, text=True, check=True, timeout=60).stdout == "edited\n"
+    assert "are up to date" in build(workshop, "scatter").stdout
+
+
+@needs_containers
+def test_a_failed_build_is_one_sentence_and_leaves_nothing(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    (workshop / "envs" / "scatter.txt").write_text("braggworks-no-such-package==1\n")
+    result = build(workshop, "scatter")
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("containers: Building wheels-scatter failed: ERROR: ")
+    assert "Traceback" not in result.stderr
+    assert not list((workshop / "images").glob("*scatter*"))
+
+
 @needs_containers
 def test_a_gpu_that_is_not_there_is_told(real: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     if Path("/dev/nvidiactl").exists():
@@ -355,6 +222,6 @@ def test_what_apptainer_refuses_is_told_before_the_run(
     real: Path, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(real)
-    check_before_run(config, profile(**{"apptainer-args": "--cleanenv"}))
+    check_before_run(config, profile("--cleanenv"))
     with pytest.raises(UserError, match=r"Apptainer cannot start a container here .*no-such-folder"):
-        check_before_run(config, profile(**{"apptainer-args": "--cleanenv --bind /no-such-folder"}))
+        check_before_run(config, profile("--cleanenv --bind /no-such-folder"))

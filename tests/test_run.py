@@ -180,5 +180,6 @@ with hold_run_lock({str(path)!r}):
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
     with hold_run_lock(path) as lock:
         assert lock.cut_off
+        lock.sign()
     with hold_run_lock(path) as lock:
         assert not lock.cut_off

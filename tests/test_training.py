@@ -1,6 +1,5 @@
-"""Training: normalisation, samples, checkpoints, and runs that are killed and go on as if nothing had happened."""
+"""Runs of training that are killed, told to stop or changed, and go on as if nothing had happened."""
 
-import json
 import os
 import random
 import signal
@@ -12,40 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from releases import files_below, make_release
-from safetensors.torch import save_file
+from training_inputs import NETWORK, OUTPUTS, arguments, counts_and_mask, recipe, same_run
 
 from braggworks import cli
-from braggworks.config import NetworkConfig, TrainingConfig
 from braggworks.datasets.reader import SampleDataset
-from braggworks.errors import FileError, ScanError
 from braggworks.files import read_json, sha256_of, write_json
-from braggworks.inpainting.interpolation import interpolate_batch
-from braggworks.inpainting.model import Inpainter
 from braggworks.networks import build
-from braggworks.recipes import TrainRecipe
-from braggworks.training.checkpoints import Weights, read_state, read_weights, write_state, write_weights
-from braggworks.training.loop import DivergedError, Progress, Trainer
-from braggworks.training.normalisation import denormalise, network_values, normalise
-from braggworks.training.samples import Sample, Samples, augment, prepare
+from braggworks.training.checkpoints import read_weights
+from braggworks.training.loop import DivergedError, Trainer
+from braggworks.training.samples import Sample, prepare
 
-OUTPUTS = ("weights.safetensors", "history.csv", "card.json")
-NETWORK = NetworkConfig(width=0.1, mask_input=True, residual=True)
-seeds = st.integers(0, 2**31)
-
-
-def recipe(**changed) -> TrainRecipe:
-    values = {"seed": 3, "network": NETWORK, "epochs": 4, "batch_size": 4, "learning_rate": 3e-3}
-    values |= {"checkpoint_seconds": 0, **changed}
-    return TrainRecipe(version=1, training=TrainingConfig(release="tiny", **values))
-
-
-def arguments(folder: Path, manifest: Path, values: TrainRecipe, *more: str) -> list[str]:
-    outputs = [part for name in OUTPUTS for part in (f"--{name.split('.')[0]}", str(folder / name))]
-    text = ["train", "--recipe", values.to_json(), "--manifest", str(manifest), "--state", str(folder / "state")]
-    return [*text, *outputs, "--threads", "1", *more]
+STATE = {Path("state") / name for name in ("state.safetensors", "history.csv", "steps.csv")}
 
 
 @pytest.fixture(autouse=True)
@@ -69,202 +46,6 @@ def unbroken(tmp_path_factory, manifest):
     folder = tmp_path_factory.mktemp("unbroken")
     assert cli.main(arguments(folder, manifest, recipe())) == 0
     return folder
-
-
-def counts_and_mask(seed=0, batch=3, size=16, width=4):
-    rng = np.random.default_rng(seed)
-    counts = rng.poisson(rng.lognormal(2, 2, (batch, size, size, size))).astype(np.float32)
-    mask = np.zeros(counts.shape, bool)
-    mask[..., (size - width) // 2 : (size - width) // 2 + width] = True
-    return counts, mask
-
-
-def same_run(folder: Path, other: Path) -> None:
-    for name in ("weights.safetensors", "history.csv", "state/steps.csv"):
-        assert (folder / name).read_bytes() == (other / name).read_bytes(), name
-
-
-# --- normalisation ---
-
-
-@settings(max_examples=20, deadline=None)
-@given(seeds)
-def test_measured_voxels_reach_from_0_to_1_and_come_back(seed):
-    counts, mask = counts_and_mask(seed)
-    scaled, scale = normalise(counts, mask)
-    for patch, gap in zip(scaled, mask, strict=True):
-        assert patch[~gap].min() == 0
-        assert patch[~gap].max() == pytest.approx(1, abs=1e-6)
-    np.testing.assert_allclose(denormalise(scaled, scale), counts, rtol=2e-5, atol=1e-5)
-
-
-def test_gap_does_not_enter_the_range():
-    counts, mask = counts_and_mask()
-    other = np.where(mask, counts * 1000 + 7, counts)
-    one, two = normalise(counts, mask), normalise(other, mask)
-    np.testing.assert_array_equal(one[0][~mask], two[0][~mask])
-    np.testing.assert_array_equal(one[1], two[1])
-
-
-def test_uniform_and_unmeasured_patches_stay_finite():
-    mask = np.zeros((2, 8, 8, 8), bool)
-    mask[1] = True
-    scaled, scale = normalise(np.full(mask.shape, 5.0), mask)
-    assert np.isfinite(scaled).all()
-    np.testing.assert_allclose(denormalise(scaled, scale), 5, rtol=1e-5)
-    assert (denormalise(np.full(mask.shape, -9, np.float32), scale) == 0)[0].all()
-
-
-def test_network_values_hold_zero_or_the_interpolation_in_the_gap():
-    counts, mask = counts_and_mask()
-    scaled, _ = normalise(counts, mask)
-    zero, prior = (network_values(scaled, mask, prior=wanted) for wanted in (False, True))
-    assert not zero[mask].any()
-    np.testing.assert_array_equal(prior, interpolate_batch(scaled, mask, "linear"))
-    for values in (zero, prior):
-        np.testing.assert_array_equal(values[~mask], scaled[~mask])
-
-
-# --- samples ---
-
-
-@pytest.mark.parametrize("turn", range(16))
-@pytest.mark.parametrize("cross", [False, True])
-def test_turned_sample_is_the_sample_of_the_turned_patch(turn, cross):
-    counts, mask = counts_and_mask(batch=1, size=8, width=2)
-    if cross:
-        mask[:, :, 3:5] = True
-
-    def turned(array):
-        parts = augment(Sample(*[torch.from_numpy(array[0])] * 3), turn, swap=not cross)
-        return parts.truth.numpy()[None]
-
-    first = augment(Sample(*(part[0] for part in prepare(counts, mask, prior=True))), turn, swap=not cross)
-    again = prepare(turned(counts).copy(), turned(mask).copy(), prior=True)
-    for name in Sample._fields:
-        np.testing.assert_allclose(getattr(first, name), getattr(again, name)[0], atol=1e-6)
-    slabs = first.mask.all(0).all(0).sum(), first.mask.all(0).all(1).sum(), first.mask.all(1).all(1).sum()
-    assert slabs == (2, 2 if cross else 0, 0)
-
-
-def test_samples_from_disk_are_those_from_memory(manifest):
-    patches = SampleDataset(manifest, "train")
-    memory, disk = (Samples(patches, prior=True, seed=1, memory_limit=limit) for limit in (1 << 30, 0))
-    order = np.arange(len(patches))[::-1]
-    count = 0
-    for one, two in zip(memory.batches(2, order, 16), disk.batches(2, order, 16), strict=True):
-        assert one.truth.shape[1:] == (1, 16, 16, 16)
-        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
-        count += len(one.truth)
-    assert count == len(memory) == len(disk) == len(order)
-
-
-def test_augmentation_depends_on_seed_epoch_and_sample_alone(manifest):
-    patches = SampleDataset(manifest, "train")
-    plain, one, two = (Samples(patches, prior=False, seed=seed) for seed in (None, 1, 2))
-    assert torch.equal(plain[0, 5].truth, plain[9, 5].truth)
-    assert torch.equal(one[4, 5].truth, one[4, 5].truth)
-    assert any(not torch.equal(one[4, i].truth, two[4, i].truth) for i in range(8))
-    assert any(not torch.equal(one[4, i].truth, one[5, i].truth) for i in range(8))
-    assert list(plain.batches(0, [], 4)) == []
-
-
-# --- checkpoints ---
-
-
-def test_state_comes_back_whole_and_is_refused_by_another_run(tmp_path):
-    path = tmp_path / "deep" / "state.safetensors"
-    assert read_state(path, "run") is None
-    tensors = {"a": torch.rand(3, 2, 2).permute(2, 1, 0), "b": torch.tensor([0.1], dtype=torch.float64)}
-    progress = Progress(epoch=2, loss_total=0.1 + 0.2, learning_rate=1e-3).to_json()
-    write_state(path, "run", progress, tensors)
-    found = read_state(path, "run")
-    assert found[0] == progress
-    assert all(torch.equal(found[1][name], tensor) for name, tensor in tensors.items())
-    assert "another recipe" in read_state(path, "other run")
-    path.write_bytes(path.read_bytes()[:-5])
-    assert "damaged" in read_state(path, "run")
-
-
-def test_equal_weights_give_equal_bytes(tmp_path):
-    weights = Weights(NETWORK, 16, build(NETWORK).state_dict())
-    for name in "ab":
-        write_weights(tmp_path / name, weights)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert read_weights(tmp_path / "a").network == NETWORK
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (None, "does not exist"),
-        (b"", "damaged"),
-        (b"\x10\x00\x00\x00\x00\x00\x00\x00 no header here!", "damaged"),
-        (b"\xff" * 64, "damaged"),
-        ({"x": "y"}, "holds no inpainting weights"),
-        ({"braggworks": "[]"}, "holds no inpainting weights"),
-        ({"braggworks": json.dumps({"kind": "weights", "task": "phase"})}, "holds no inpainting weights"),
-    ],
-)
-def test_foreign_weights_end_in_a_sentence(tmp_path, content, sentence):
-    path = tmp_path / "weights.safetensors"
-    if isinstance(content, dict):
-        save_file({"a": torch.zeros(2)}, path, content)
-    elif content is not None:
-        path.write_bytes(content)
-    with pytest.raises(FileError, match=sentence):
-        Inpainter.load(path)
-
-
-def test_weights_of_another_size_end_in_a_sentence(tmp_path):
-    path = tmp_path / "weights.safetensors"
-    write_weights(path, Weights(NETWORK, 16, build(NetworkConfig(width=0.2)).state_dict()))
-    with pytest.raises(FileError, match="do not fit"):
-        Inpainter.load(path)
-
-
-def test_full_disk_keeps_the_old_state(tmp_path, monkeypatch):
-    path = tmp_path / "state.safetensors"
-    write_state(path, "run", {}, {"a": torch.zeros(2)})
-
-    def fail(self, data):
-        raise OSError(28, os.strerror(28))
-
-    monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(FileError, match="full"):
-        write_state(path, "run", {}, {"a": torch.ones(2)})
-    assert not read_state(path, "run")[1]["a"].any()
-    assert files_below(tmp_path) == {Path("state.safetensors")}
-
-
-# --- the filler ---
-
-
-def test_untrained_residual_network_fills_as_interpolation_does(tmp_path):
-    write_weights(tmp_path / "w", Weights(NETWORK, 16, build(NETWORK).state_dict()))
-    counts, mask = counts_and_mask(batch=5)
-    hidden = np.where(mask, np.nan, counts).astype(np.float32)
-    inpainter = Inpainter.load(tmp_path / "w")
-    filled = inpainter.fill(hidden, mask, batch=2)
-    assert inpainter.patch == 16
-    assert filled.dtype == np.float32
-    assert np.isnan(hidden[mask]).all()
-    np.testing.assert_array_equal(filled[~mask], counts[~mask])
-    expected = np.expm1(interpolate_batch(np.log1p(np.where(mask, 0, counts)), mask, "linear"))
-    np.testing.assert_allclose(filled, expected, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(inpainter.fill(hidden, mask), filled, rtol=1e-5, atol=1e-6)
-
-
-def test_filler_never_gives_negative_counts_and_checks_its_input(unbroken):
-    inpainter = Inpainter.load(unbroken / "weights.safetensors")
-    counts, mask = counts_and_mask()
-    with torch.no_grad():
-        inpainter.network.head.bias.fill_(-5)
-    assert (inpainter.fill(counts, mask)[mask] == 0).all()
-    with pytest.raises(ValueError, match="16 voxels"):
-        inpainter.fill(counts[:, :8], mask[:, :8])
-    with pytest.raises(ScanError):
-        inpainter.fill(counts, np.ones_like(mask))
 
 
 # --- the loop ---
@@ -317,13 +98,12 @@ def test_run_that_is_killed_goes_on_as_if_nothing_had_happened(tmp_path, manifes
     assert {p for p in files_below(tmp_path) if p.suffix != ".part"} == {
         *map(Path, OUTPUTS),
         Path("log"),
-        Path("state/state.safetensors"),
-        Path("state/steps.csv"),
+        *STATE,
     }
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signal_ends_the_step_and_saves(tmp_path, manifest, unbroken, monkeypatch, number, code):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)])
+def test_signal_ends_the_step_and_saves(tmp_path, manifest, unbroken, monkeypatch, capsys, number, code):
     step = Trainer.step
 
     def interrupted(self, batch):
@@ -337,9 +117,47 @@ def test_signal_ends_the_step_and_saves(tmp_path, manifest, unbroken, monkeypatc
     assert cli.main(command) == code
     assert signal.getsignal(number) is handler
     monkeypatch.setattr(Trainer, "step", step)
-    assert files_below(tmp_path) == {Path("state/state.safetensors")}
+    assert files_below(tmp_path) == STATE
+    assert "stopped after 8 steps with the state saved" in capsys.readouterr().err or number == signal.SIGINT
     assert cli.main(command) == 0
     same_run(tmp_path, unbroken)
+
+
+def test_signal_in_the_validation_saves_and_the_validation_is_done_again(tmp_path, manifest, unbroken, monkeypatch):
+    loss = Trainer._loss
+    steps = int((unbroken / "history.csv").read_text().splitlines()[1].split(",")[1])
+
+    def interrupted(self, batch):
+        if not self.network.training and len(self.step_losses) in (0, steps):
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return loss(self, batch)
+
+    command = arguments(tmp_path, manifest, recipe(checkpoint_seconds=1000))
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_loss", interrupted)
+        assert cli.main(command) == 138
+        assert not (tmp_path / "state" / "steps.csv").read_text().splitlines()[1:]
+        patch.setattr(Trainer, "_loss", loss)
+        assert cli.main([*command, f"--stop-after-steps={steps}"]) == 0
+        patch.setattr(Trainer, "_loss", interrupted)
+        assert cli.main(command) == 138
+    assert cli.main(command) == 0
+    same_run(tmp_path, unbroken)
+
+
+def test_losses_can_be_watched_while_training_runs(tmp_path, manifest, unbroken, monkeypatch):
+    seen = []
+    step = Trainer.step
+
+    def watched(self, batch):
+        live = tmp_path / "state" / "history.csv"
+        seen.append(live.read_text() if live.exists() else "")
+        return step(self, batch)
+
+    monkeypatch.setattr(Trainer, "step", watched)
+    assert cli.main(arguments(tmp_path, manifest, recipe(checkpoint_seconds=1000))) == 0
+    whole = (unbroken / "history.csv").read_text().splitlines()
+    assert [text.splitlines() for text in dict.fromkeys(seen)] == [[], *(whole[:n] for n in range(2, len(whole)))]
 
 
 @pytest.mark.parametrize("failing", [1, 7, 23])
@@ -440,7 +258,9 @@ def test_diverging_training_ends_in_a_sentence(tmp_path, manifest, capsys, monke
     ("change", "sentence"),
     [
         (["--manifest", "absent.json"], "absent.json does not exist"),
-        (["--threads", "0"], "use 1 or more"),
+        (["--threads", "0"], "threads: Input should be greater than or equal to 1, got 0"),
+        (["--processes", "0"], "processes: Input should be greater"),
+        (["--device", "tpu"], "device: Input should be 'auto', 'cpu' or 'cuda', got 'tpu'"),
         (["--recipe", "{}"], "--recipe"),
         (["--recipe", '{"version":1,"training":{"release":"tiny","epochs":0}}'], "training.epochs"),
     ],

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from braggworks import __version__
 from braggworks.errors import UserError
+from braggworks.files import disk_sentence
 
 # Each verb with its environment and what it does; its module in braggworks.commands is imported when it is asked for.
 VERBS = {
@@ -65,6 +66,7 @@ def _usage(prog: str) -> str:
     )
 
 
+_MEMORY = "free some, allow more, or run fewer jobs at a time (--cores), and run the same command again"
 # Options that name files to write; every other option or argument that names a file is read.
 _WRITTEN = ("output", "steps", "scores", "sidecar", "examples", "history", "card", "summary")
 
@@ -117,6 +119,14 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911
         return int(parsed.run(parsed) or 0)
     except UserError as error:
         print(f"braggworks {verb}: {error}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print(f"braggworks {verb}: there is not enough memory: {_MEMORY}.", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if (sentence := disk_sentence(error, Path(error.filename or ".").parent)) is None:
+            raise
+        print(f"braggworks {verb}: {sentence}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         print(

@@ -68,19 +68,42 @@ class LossConfig(Model):
 
 
 class TrainingConfig(Model):
-    """How the inpainting network is trained."""
+    """How the inpainting network is trained; the keys from `processes` on define no result and retrain nothing."""
 
     release: Name = Field(description="Release that is trained on.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seeds initial weights, order and augmentation.")
     network: NetworkConfig = Field(default_factory=NetworkConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
     epochs: int = Field(100, ge=1, le=100_000, description="Passes over the training samples.")
-    batch_size: int = Field(32, ge=1, le=65_536, description="Samples per optimiser step.")
+    batch_size: int = Field(32, ge=1, le=65_536, description="Samples per optimiser step, of all processes together.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Adam's initial learning rate.")
     plateau_patience: int = Field(5, ge=0, le=1_000, description="Epochs without progress before the rate drops.")
     plateau_factor: float = Field(0.5, gt=0, lt=1, description="Factor on the rate at a plateau.")
     augment: bool = Field(True, description="Random flips, and swaps of the two axes that lie in the gap's plane.")
-    checkpoint_seconds: float = Field(30.0, ge=0, le=86_400, description="Time between saved states, in seconds.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Of the network's arithmetic in training; weights, loss and validation stay float32."
+    )
+    shuffle_buffer: int | None = Field(
+        None, ge=1, le=2**31, description="Samples that are shuffled with each other; left out, all of an epoch."
+    )
+    # Excluded from recipes: what follows says where and how fast, not what.
+    processes: int = Field(1, ge=1, le=4096, exclude=True, description="Training processes, one per GPU or CPU share.")
+    threads: int = Field(2, ge=1, le=1024, exclude=True, description="Processor threads of all processes together.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", exclude=True, description="auto: a GPU where torch sees one, else the CPU."
+    )
+    memory_mb: int = Field(
+        1024, ge=0, le=2**31, exclude=True, description="Memory for samples on a machine; more are read while training."
+    )
+    readers: int = Field(
+        2, ge=0, le=256, exclude=True, description="Reading processes beside each, if samples exceed the memory."
+    )
+    checkpoint_seconds: float = Field(
+        30.0, ge=0, le=86_400, exclude=True, description="Time between saved states, in seconds."
+    )
+    restarts: int = Field(
+        3, ge=0, le=1_000, exclude=True, description="Times that the workflow goes on by itself after a time limit."
+    )
 
 
 class BarConfig(Model):

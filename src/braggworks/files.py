@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import io
 import json
 import os
+import platform
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +21,11 @@ if TYPE_CHECKING:
     import h5py
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_GONE = {errno.ESTALE, errno.EIO, errno.ENOTCONN, errno.ENODEV, errno.ENXIO, errno.EHOSTDOWN, errno.ETIMEDOUT}
+# A temporary file of another machine is taken for that of a dead process when it is older than any job.
+_OLD_SECONDS = 7 * 86_400
+# What a log and a small file take.
+_SMALL_BYTES = 1 << 17
 
 
 class _Disk(io.FileIO):
@@ -63,9 +71,11 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
         If the disk is full or the folder cannot be written.
     """
     final = Path(final)
-    temporary = final.with_name(f".{final.name}.{os.getpid()}.part")
+    # Two machines may write into one folder, and their processes may have the same number.
+    temporary = final.with_name(f".{final.name}.{platform.node()}.{os.getpid()}.part")
     try:
         _make_folder(final.parent)
+        _remove_leftovers(final)
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -84,15 +94,69 @@ def _make_folder(folder: Path) -> None:
         raise FileError(f"{folder} is no folder and cannot become one: choose another output folder.") from None
 
 
+def _remove_leftovers(final: Path) -> None:
+    """Remove temporary files of processes that were killed while they wrote `final`."""
+    head, tail = f".{final.name}.", ".part"
+    for path in final.parent.glob(f"{glob.escape(head)}*{tail}"):
+        node, _, number = path.name[len(head) : -len(tail)].rpartition(".")
+        if not number.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            here = node == platform.node()
+            dead = not Path(f"/proc/{number}").exists() if here else time.time() - path.stat().st_mtime > _OLD_SECONDS
+            if dead:
+                path.unlink()
+
+
 def _explain_write_error(error: OSError, final: Path) -> Exception:
+    sentence = disk_sentence(error, final.parent)
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        sentence = _read_only(error, final.parent)
+    elif error.errno == errno.ENOENT and not final.parent.exists():
+        sentence = _gone(final.parent)
+    return error if sentence is None else FileError(sentence)
+
+
+def disk_sentence(error: OSError, folder: str | Path) -> str | None:
+    """Return what a person can do about a disk that fails; None where the error is no such failure.
+
+    Parameters
+    ----------
+    error
+        What a write, or a read, raised.
+    folder
+        Where.
+    """
     text = str(error)
     if error.errno in _FULL or any(os.strerror(code) in text for code in _FULL):
-        return FileError(f"The disk that holds {final.parent} is full: free some space and run the same command again.")
-    if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
-        return FileError(
-            f"{final.parent} cannot be written ({os.strerror(error.errno)}): choose another output folder."
-        )
-    return error
+        return f"The disk that holds {folder} is full: free some space and run the same command again."
+    if error.errno == errno.EROFS:
+        return _read_only(error, folder)
+    return _gone(folder) if error.errno in _GONE else None
+
+
+def _read_only(error: OSError, folder: str | Path) -> str:
+    return (
+        f"{folder} cannot be written ({os.strerror(error.errno or 0)}): make it writable and run the same command "
+        "again, or choose another output folder."
+    )
+
+
+def _gone(folder: str | Path) -> str:
+    return f"The file system that holds {folder} went away: mount it again and run the same command again."
+
+
+def check_writable(folder: str | Path) -> None:
+    """Raise `FileError` where a folder cannot take even a small file; it is made where it is missing.
+
+    Raises
+    ------
+    FileError
+        If the disk is full, read-only, gone, or the folder belongs to someone else.
+    """
+    with atomic_path(Path(folder) / ".space") as temporary:
+        temporary.write_bytes(bytes(_SMALL_BYTES))
+    Path(folder, ".space").unlink(missing_ok=True)
 
 
 def write_text(final: str | Path, text: str) -> None:

@@ -18,11 +18,12 @@ from braggworks.failures import failure_sentence, planning_error
 from braggworks.images import settings as container_settings
 from braggworks.paths import environment_prefix
 from braggworks.planning import JobCounts, parse_job_counts
+from braggworks.preflight.profiles import read_profile
 from braggworks.progress import WorkflowProgress
 from braggworks.records import current_commit
 from braggworks.runlock import RunLock
-from braggworks.site import read_site, site_environment, site_options
-from braggworks.slurm import cancel_run
+from braggworks.site import joined, read_site, site_environment, site_options
+from braggworks.slurm import cancel_run, reason_of_failure
 
 # Snakemake ends within seconds of an interrupt, unless something hangs.
 _SECONDS_TO_STOP = 60
@@ -38,9 +39,10 @@ def snakemake_command(
     command = [sys.executable, "-m", "snakemake", "--configfile", config, "--profile", profile]
     if cores is not None:
         command += ["--cores", str(cores)]
-    if site := read_site(profile):
-        command += site_options(site, load_config(config))
-    return [*command, *options, *(["--", *targets] if targets else [])]
+    site = read_site(profile)
+    settings = site_options(site, load_config(config)) if site else []
+    # A person's own options come last, so that they count.
+    return [*command, *joined([*settings, *options]), *(["--", *targets] if targets else [])]
 
 
 def _with(command: list[str], *options: str) -> list[str]:
@@ -61,7 +63,7 @@ def _environment(command: list[str]) -> dict[str, str]:
     else:
         # Every bash reads this first; an exported function would not pass through the plain sh of a Slurm job.
         environment["BASH_ENV"] = str(Path("workflow/module.sh").resolve())
-    if site := read_site(command[command.index("--profile") + 1]):
+    if site := read_site(_profile(command)):
         environment |= site_environment(site)
     return environment
 
@@ -73,8 +75,10 @@ def plan(command: list[str]) -> JobCounts:
 
 def read_plan(command: list[str]) -> str:
     """Return what Snakemake says that it would do. Raises `UserError` with its reason where it refuses."""
+    # Without a limit, a dry run on a cluster plans for one core.
+    limit = [] if "--cores" in command else ["--cores", "100000"]
     result = subprocess.run(
-        _with(command, "--dry-run", "--quiet", "host"),
+        _with(command, "--dry-run", "--quiet", "host", *limit),
         capture_output=True,
         text=True,
         check=False,
@@ -91,15 +95,31 @@ def execute(command: list[str], jobs: int, lock: RunLock, log: Path) -> None:
     if lock.cut_off:
         _clean_up(command, lock, environment)
     if lock.executor == "slurm":
-        command = _with(command, "--slurm-jobname-prefix", lock.name)
+        command = _for_slurm(command, lock)
     log.parent.mkdir(parents=True, exist_ok=True)
     with _signals_interrupt(), log.open("w", encoding="utf-8") as stream:
         try:
             code = _follow(command, jobs, lock, stream, environment)
         finally:
             _cancel_rest(lock)
-    if code:
-        raise UserError(failure_sentence(log))
+    if not code:
+        return
+    if lock.executor == "slurm" and (reason := reason_of_failure(log.read_text(encoding="utf-8"))):
+        raise UserError(f"the workflow stopped. {reason} (everything it said: {log})")
+    raise UserError(failure_sentence(log))
+
+
+def _for_slurm(command: list[str], lock: RunLock) -> list[str]:
+    """Let jobs carry the run's name, and keep to squeue where that is chosen."""
+    command = _with(command, "--slurm-jobname-prefix", lock.name)
+    chosen = read_profile(_profile(command)).values.get("slurm-status-command") == "squeue"
+    if chosen and not any(option.startswith("--slurm-status-command") for option in command):
+        command[2] = "braggworks.snakemake_slurm"
+    return command
+
+
+def _profile(command: list[str]) -> str:
+    return command[command.index("--profile") + 1]
 
 
 def _follow(command: list[str], jobs: int, lock: RunLock, stream: TextIO, environment: dict[str, str]) -> int:

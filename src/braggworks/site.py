@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,9 @@ from braggworks.preflight.profiles import Profile
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:@/+&|*!\[\]()-]{1,200}$")]
 Folder = Annotated[str, StringConstraints(pattern=r"^/[^\s'\"{}:,$`\\]{0,500}$")]
 Options = Annotated[str, StringConstraints(pattern=r"^--[A-Za-z0-9_.,:@/+=%* -]{1,500}$")]
+
+# Options of Snakemake that take several values.
+_SEVERAL = ("--default-resources", "--set-resources", "--set-threads")
 
 
 class Site(BaseModel):
@@ -74,7 +78,13 @@ def with_site(profile: Profile) -> Profile:
     site = read_site(profile.folder)
     if site is None:
         return profile
-    return Profile(profile.folder, {**profile.values, "software-deployment-method": site.software})
+    values = {"software-deployment-method": site.software, "apptainer-args": container_arguments(site)}
+    return Profile(profile.folder, {**profile.values, **values})
+
+
+def container_arguments(site: Site, gpu: bool = False) -> str:
+    """Return Apptainer's options: a clean environment, the site's folders, and the driver where jobs need a GPU."""
+    return " ".join(["--cleanenv", *(["--nv"] if gpu else []), *(f"--bind {folder}" for folder in site.folders)])
 
 
 def site_options(site: Site, config: Config) -> list[str]:
@@ -90,14 +100,16 @@ def site_options(site: Site, config: Config) -> list[str]:
     values = [_text(key, value) for key, value in defaults.items() if value is not None]
     special: list[str] = []
     for rule in _rules_on_gpus(site, config):
-        if rule == "train_network":
-            special.append(f"{rule}:gpu={site.gpus}")
+        special.append(f"{rule}:gpu={site.gpus if rule == 'train_network' else 1}")
         if site.gpu_partition:
             special.append(f"{rule}:{_text('slurm_partition', site.gpu_partition)}")
         if site.gpu_model:
             special.append(f"{rule}:{_text('gpu_model', site.gpu_model)}")
     options = ["--jobs", str(site.max_jobs), "--latency-wait", str(site.latency_wait)]
     options += ["--software-deployment-method", site.software]
+    if site.software == "apptainer":
+        # In one word, because it begins with a dash.
+        options.append(f"--apptainer-args={container_arguments(site, gpu=bool(_rules_on_gpus(site, config)))}")
     if values:
         options += ["--default-resources", *values]
     if special:
@@ -107,10 +119,27 @@ def site_options(site: Site, config: Config) -> list[str]:
     return options
 
 
+def joined(options: Sequence[str]) -> list[str]:
+    """Return options with the values of repeated ones together, because Snakemake heeds the last of a kind alone."""
+    rest: list[str] = []
+    values: dict[str, list[str]] = {}
+    kind = ""
+    for option in options:
+        name, _, value = option.partition("=")
+        if name in _SEVERAL:
+            kind = name
+            values.setdefault(kind, []).extend([value] if value else [])
+        elif kind and not option.startswith("-"):
+            values[kind].append(option)
+        else:
+            kind = ""
+            rest.append(option)
+    return rest + [word for name, found in values.items() for word in (name, *found)]
+
+
 def site_environment(site: Site) -> dict[str, str]:
     """Return the variables that jobs inherit."""
-    values = {"BRAGGWORKS_MODULES": " ".join(site.modules), "APPTAINER_BIND": ",".join(site.folders)}
-    return {key: value for key, value in values.items() if value}
+    return {"BRAGGWORKS_MODULES": " ".join(site.modules)} if site.modules else {}
 
 
 def _rules_on_gpus(site: Site, config: Config) -> list[str]:

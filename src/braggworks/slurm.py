@@ -2,15 +2,60 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from braggworks.errors import MissingToolError, UserError
 
 # Slurm kills what ignores its first signal after KillWait, which is 30 seconds unless a site sets it.
 _SECONDS_TO_END = 180.0
 _SECONDS_PER_QUESTION = 60.0
+
+_RULE = re.compile(r"^(?:local)?rule (\w+):$")
+_THREADS = re.compile(r"^    threads: (\d+)$")
+_RESOURCES = re.compile(r"^    resources: (.*)$")
+_REFUSED = re.compile(
+    r"^Error in rule (?P<rule>\w+):\n    message: SLURM sbatch failed\. The error message was '(?P<why>[^']*)",
+    re.MULTILINE,
+)
+_ENDED = re.compile(
+    r"^Error in rule (?P<rule>\w+):\n    message: SLURM-job '(?P<job>\d+)' failed, SLURM status is: '(?P<state>\w+)'",
+    re.MULTILINE,
+)
+_OUT_OF_MEMORY = re.compile(r"OUT_OF_MEMORY|exceeded (?:job )?memory limit|oom[-_ ]kill", re.IGNORECASE)
+_OUT_OF_TIME = re.compile(r"^TIMEOUT$|^DEADLINE$|DUE TO TIME LIMIT", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a rule's jobs ask Slurm for: cores, megabytes, minutes, GPUs, and where."""
+
+    rule: str
+    cores: int
+    memory: int
+    minutes: int
+    gpus: int = 0
+    partitions: tuple[str, ...] = ()
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+
+    def options(self) -> list[str]:
+        """Return the same as options of sbatch."""
+        values = {
+            "partition": ",".join(self.partitions),
+            "account": self.account,
+            "qos": self.qos,
+            "constraint": self.constraint,
+            "cpus-per-task": self.cores,
+            "mem": self.memory,
+            "time": self.minutes,
+            "gpus": self.gpus,
+        }
+        return [f"--{key}={value}" for key, value in values.items() if value]
 
 
 def ask(*command: str) -> subprocess.CompletedProcess[str]:
@@ -47,7 +92,7 @@ def jobs_of(run: str) -> list[str]:
     result = ask("squeue", "--me", "--noheader", "--format=%i|%j")
     if result.returncode:
         raise UserError(
-            f"Slurm does not say which jobs run (squeue: {_first(result.stderr)}): "
+            f"Slurm does not say which jobs run (squeue: {first_line(result.stderr)}): "
             "try again when its controller answers."
         )
     pairs = [line.split("|", 1) for line in result.stdout.splitlines() if "|" in line]
@@ -81,9 +126,76 @@ def _cancel(jobs: Sequence[str]) -> None:
     for start in range(0, len(jobs), 500):
         result = ask("scancel", "--quiet", *jobs[start : start + 500])
         if result.returncode:
-            raise UserError(f"Slurm does not cancel the jobs of the run before (scancel: {_first(result.stderr)}).")
+            raise UserError(f"Slurm does not cancel the jobs of the run before (scancel: {first_line(result.stderr)}).")
 
 
-def _first(text: str) -> str:
+def first_line(text: str) -> str:
+    """Return what a command said first."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[0] if lines else "no reason given"
+
+
+def planned_requests(plan: str) -> list[Request]:
+    """Return what the jobs of a plan ask for, each combination once.
+
+    Parameters
+    ----------
+    plan
+        What Snakemake's dry run prints.
+    """
+    found: dict[Request, None] = {}
+    rule, threads = "", 1
+    for line in plan.splitlines():
+        if match := _RULE.match(line):
+            rule, threads = match[1], 1
+        elif match := _THREADS.match(line):
+            threads = int(match[1])
+        elif rule and (match := _RESOURCES.match(line)):
+            values = dict(pair.split("=", 1) for pair in match[1].split(", ") if "=" in pair)
+            found[_request(rule, threads, values)] = None
+            rule = ""
+    return list(found)
+
+
+def _request(rule: str, threads: int, values: dict[str, str]) -> Request:
+    def number(key: str) -> int:
+        return int(values[key]) if values.get(key, "").isdigit() else 0
+
+    return Request(
+        rule=rule,
+        cores=threads,
+        memory=number("mem_mb"),
+        minutes=number("runtime"),
+        gpus=number("gpu"),
+        partitions=tuple(filter(None, values.get("slurm_partition", "").split(","))),
+        account=values.get("slurm_account", ""),
+        qos=values.get("qos", ""),
+        constraint=values.get("constraint", ""),
+    )
+
+
+def reason_of_failure(log: str) -> str | None:
+    """Return a sentence on why Slurm ended a job, where the job could not say so itself.
+
+    Parameters
+    ----------
+    log
+        What Snakemake printed; it quotes the logs of failed jobs.
+    """
+    refused = list(_REFUSED.finditer(log))
+    ended = list(_ENDED.finditer(log))
+    if refused and (not ended or refused[-1].start() > ended[-1].start()):
+        return f"Slurm did not take a job of rule {refused[-1]['rule']} ({first_line(refused[-1]['why'])})."
+    if not ended:
+        return None
+    rule, job, state = ended[-1].group("rule", "job", "state")
+    quoted = log[ended[-1].end() :]
+    for resource, what, sign in (("mem_mb", "memory", _OUT_OF_MEMORY), ("runtime", "time", _OUT_OF_TIME)):
+        if sign.search(f"{state}\n{quoted}"):
+            return (
+                f"Slurm ended job {job} of rule {rule}, because it needed more {what} than it asked for, in its last "
+                f"attempt too: ask for more with --snakemake=--set-resources={rule}:{resource}=NUMBER."
+            )
+    if state == "FAILED":
+        return None
+    return f"Slurm job {job} of rule {rule} ended as {state}: run the same command again to go on."

@@ -17,12 +17,13 @@ import time
 from pathlib import Path
 
 from braggworks.config import Config, load_config
-from braggworks.launch import execute, plan, snakemake_command
+from braggworks.launch import execute, read_plan, snakemake_command
 from braggworks.paths import Paths
-from braggworks.planning import JobCounts, estimate_minutes
-from braggworks.preflight import Profile, check_before_plan, check_before_run, read_profile
+from braggworks.planning import JobCounts, estimate_minutes, parse_job_counts
+from braggworks.preflight import Profile, check_before_plan, check_before_run, check_requests, read_profile
 from braggworks.runlock import hold_run_lock
 from braggworks.site import with_site
+from braggworks.slurm import planned_requests
 from braggworks.targets import compares_engines, dataset_targets, first_targets, measured_scan
 
 
@@ -50,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     check_before_plan(config)
     profile = with_site(read_profile(args.profile))
     cores = args.cores or (2 if profile.executor == "local" else None)
+    # Read where the plan depends on it, here and by the job that draws the plan.
     os.environ["BRAGGWORKS_DEPLOYMENT"] = ",".join(profile.deployment)
     if not args.dry_run:
         check_before_run(config, profile)
@@ -58,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     if (first := first_targets(config)) and not args.datasets:
         options += ["--prioritize", *first]
     command = snakemake_command(args.config, cores, args.profile, options, targets)
-    counts = plan(command)
+    planned = read_plan(command)
+    counts = parse_job_counts(planned)
     paths = Paths(config.results)
     if not counts:
         print(f"Nothing is to be done: {paths.results if args.datasets else paths.report} is up to date.")
@@ -67,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     _announce(shown, profile, counts, cores)
     if args.dry_run:
         return 0
+    check_requests(profile, planned_requests(planned))
     started = time.monotonic()
     with hold_run_lock(paths.run_lock, profile.executor) as lock:
         execute(command, sum(counts.values()), lock, Path(paths.workflow_log))
@@ -100,6 +104,7 @@ def _announce(config: Config, profile: Profile, counts: JobCounts, cores: int | 
 def _duration(config: Config, counts: JobCounts, cores: int | None) -> str:
     minutes = estimate_minutes(config, counts, cores or 1)
     duration = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
+    duration = duration if minutes >= 1.5 else "a minute"
     if cores is None:
         return f"About {duration} of work for one core, shared by the cluster's jobs."
-    return f"About {duration if minutes >= 1.5 else 'a minute'} on {cores} cores like the ones this was measured on."
+    return f"About {duration} on {cores} cores like the ones this was measured on."

@@ -12,26 +12,24 @@ example:
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import os
-import shlex
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, astuple
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
 from braggworks.config import TrainingConfig
 from braggworks.errors import ConfigError
+from braggworks.mistakes import mistake_sentence
 from braggworks.recipes import TrainRecipe
+from braggworks.training.processes import catch_signals, die_with_parent, run_processes
+from braggworks.training.world import World, find_world, processor_threads
 
 if TYPE_CHECKING:
-    import torch
-
+    from braggworks.commands._training_results import Keeper
     from braggworks.datasets.reader import SampleDataset
     from braggworks.networks import Network
     from braggworks.training.loop import Trainer
@@ -46,71 +44,145 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--history", required=True, metavar="CSV", help="losses by epoch to write")
     parser.add_argument("--card", required=True, metavar="JSON", help="description of the weights to write")
     parser.add_argument("--warm-start", metavar="SAFETENSORS", help="weights to start from")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="processor threads")
     parser.add_argument("--stop-after-steps", type=int, metavar="N", help="save the state and stop after N steps")
+    where = parser.add_argument_group("where and how fast; no result depends on it, beyond rounding")
+    where.add_argument("--processes", type=int, metavar="N", help="start N processes; under torchrun or srun, expect N")
+    where.add_argument("--threads", type=int, metavar="N", help="processor threads of all processes of this machine")
+    where.add_argument("--device", metavar="NAME", help="auto, cpu or cuda (auto)")
+    where.add_argument("--memory-mb", type=int, metavar="MB", help="read larger datasets while training (1024)")
+    where.add_argument("--readers", type=int, metavar="N", help="reading processes beside each, if so (2)")
+    where.add_argument("--checkpoint-seconds", type=float, metavar="S", help="time between saved states (30)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, or continue, and write weights, history and card."""
     recipe = read_recipe(args, TrainRecipe)
-    if args.threads < 1:
-        raise ConfigError(f"--threads is {args.threads}: use 1 or more.")
+    recipe = recipe.model_copy(update={"training": _execution(recipe.training, args)})
+    asked = recipe.training.processes if "processes" in recipe.training.model_fields_set else None
+    world = find_world(os.environ, asked)
+    if world is None:
+        options = {name: value for name, value in vars(args).items() if name != "run" and value is not None}
+        words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        return run_processes([sys.executable, "-m", "braggworks", "train", *words], recipe.training.processes)
+    return _train(args, recipe, world)
 
-    from tqdm import tqdm
 
+def _execution(config: TrainingConfig, args: argparse.Namespace) -> TrainingConfig:
+    """Return the configuration with what the options say about where and how fast."""
+    names = [name for name, field in TrainingConfig.model_fields.items() if field.exclude]
+    given = {name: getattr(config, name) for name in config.model_fields_set}
+    given |= {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
+    try:
+        return TrainingConfig.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(mistake_sentence(error, "braggworks train", TrainingConfig)) from None
+
+
+def _train(args: argparse.Namespace, recipe: TrainRecipe, world: World) -> int:
+    """Train as one of the processes."""
+    die_with_parent()
+    from braggworks.commands._training_results import Keeper, write_results
     from braggworks.datasets.reader import SampleDataset
-    from braggworks.training.checkpoints import write_state
+    from braggworks.training.devices import choose_device, prepare_torch
+    from braggworks.training.exchange import joined
     from braggworks.training.loop import Trainer
-    from braggworks.training.samples import Samples
 
-    device = _prepare_torch(args.threads)
     config = recipe.training
+    device = choose_device(config.device, world)
+    asked = config.threads if "threads" in config.model_fields_set else None
+    threads = processor_threads(asked, world, len(os.sched_getaffinity(0)), os.environ)
+    prepare_torch(threads, device)
     splits = {name: SampleDataset(args.manifest, name) for name in ("train", "validation")}
     network = _network(config, splits["train"], args.warm_start)
     _check_samples(args.manifest, splits)
-    trainer = Trainer(network, config, device)
-    state, identity = Path(args.state) / "state.safetensors", _identity(recipe, args)
-    _resume(trainer, state, identity)
+    with joined(world, device) as group:
+        trainer = Trainer(network, config, device, group)
+        identity = _identity(recipe, args)
+        group.agree("recipe, data and device", f"{identity} {device.type}")
+        folder = Path(args.state)
+        _resume(trainer, folder / "state.safetensors", identity)
+        group.agree("saved state", trainer.digest())
+        keeper = Keeper(folder, identity, trainer)
+        caught = _fit(trainer, splits, keeper, args.stop_after_steps, world)
+        if caught is None:
+            group.agree("trained weights", trainer.digest())
+            if group.rank == 0:
+                write_results(args, recipe, trainer, splits)
+            return 0
+        if group.rank == 0:
+            keeper.show()
+    return _stopped(trainer, caught)
 
-    seeds = {"train": config.seed if config.augment else None, "validation": None}
-    train, validation = (Samples(split, prior=network.uses_prior, seed=seeds[name]) for name, split in splits.items())
-    done = trainer.progress.epoch * len(train) + trainer.progress.position
-    interval = 0.1 if sys.stderr.isatty() else 5
+
+def _fit(
+    trainer: Trainer, splits: dict[str, SampleDataset], keeper: Keeper, steps: int | None, world: World
+) -> list[int] | None:
+    """Train; return None when all epochs are done, else the signals that came."""
+    from tqdm import tqdm
+
+    from braggworks.training.samples import Samples, memory_needed
+
+    config, progress = trainer.config, trainer.progress
+    needed = sum(memory_needed(split) for split in splits.values()) * world.local_size
+    train, validation = (
+        Samples(
+            split,
+            prior=trainer.network.uses_prior,
+            seed=config.seed if config.augment and name == "train" else None,
+            in_memory=needed <= config.memory_mb << 20,
+            readers=config.readers,
+            pin=trainer.device.type == "cuda",
+        )
+        for name, split in splits.items()
+    )
+    if trainer.group.rank == 0:
+        where = "in memory" if needed <= config.memory_mb << 20 else "read while training"
+        print(
+            f"Training on {trainer.group.size} x {trainer.device.type}, {config.precision}; samples {where} "
+            f"({needed / 2**20:.0f} MB)",
+            flush=True,
+        )
     with (
-        _catch_signals() as caught,
-        tqdm(total=config.epochs * len(train), initial=done, desc="train", unit="patch", mininterval=interval) as bar,
+        catch_signals() as caught,
+        tqdm(
+            total=config.epochs * len(train),
+            initial=progress.epoch * len(train) + progress.position,
+            desc="train",
+            unit="patch",
+            mininterval=0.1 if sys.stderr.isatty() else 5,
+            disable=trainer.group.rank > 0,
+        ) as bar,
     ):
-        last = len(trainer.step_losses) + (args.stop_after_steps or sys.maxsize)
 
         def report(samples: int, loss: float) -> None:
-            bar.set_postfix(loss=f"{loss:.4f}", epoch=trainer.progress.epoch + 1, refresh=False)
+            bar.set_postfix(loss=f"{loss:.4f}", epoch=progress.epoch + 1, refresh=False)
             bar.update(samples)
 
         finished = trainer.fit(
             train,
             validation,
-            save=lambda: write_state(state, identity, trainer.progress.to_json(), trainer.tensors()),
-            stopping=lambda: bool(caught) or len(trainer.step_losses) >= last,
+            save=keeper.save,
+            stopping=lambda: bool(caught),
+            last_step=len(trainer.step_losses) + steps if steps else None,
             report=report,
         )
-    if finished:
-        _write_results(args, recipe, trainer, splits, device)
+    return None if finished else caught
+
+
+def _stopped(trainer: Trainer, caught: list[int]) -> int:
+    """Say that training is to be continued, and return the exit code."""
+    told = f"topped after {len(trainer.step_losses)} steps with the state saved; run the same command again to go on."
+    first = trainer.group.rank == 0
+    if not trainer.told_to_stop:
+        if first:
+            print(f"S{told}")
         return 0
-    print(f"Stopped after {len(trainer.step_losses)} steps; run the same command again to go on.")
     if signal.SIGINT in caught:
         raise KeyboardInterrupt
-    return 128 + signal.SIGTERM if caught else 0
-
-
-def _prepare_torch(threads: int) -> torch.device:
-    """Choose the device, and let equal steps give equal results on a CPU."""
-    import torch
-
-    torch.set_num_threads(threads)
-    # Some operations have no reproducible version on a GPU: there, torch only warns.
-    torch.set_deterministic_debug_mode("warn" if torch.cuda.is_available() else "error")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if first:
+        print(f"braggworks train: s{told}", file=sys.stderr)
+    # Perhaps only another process received the signal.
+    return 128 + (caught[0] if caught else signal.SIGTERM)
 
 
 def _network(config: TrainingConfig, patches: SampleDataset, warm_start: str | None) -> Network:
@@ -168,118 +240,9 @@ def _resume(trainer: Trainer, state: Path, identity: str) -> None:
 
     found = read_state(state, identity)
     if isinstance(found, str):
-        print(f"{found.rstrip('.')}; starting from scratch.")
+        if trainer.group.rank == 0:
+            print(f"{found.rstrip('.')}; starting from scratch.")
     elif found:
         trainer.restore(Progress.from_json(found[0]), found[1])
-        print(f"Continuing after {len(trainer.step_losses)} steps.")
-
-
-@contextmanager
-def _catch_signals() -> Iterator[list[int]]:
-    """Yield a list that receives SIGTERM and SIGINT, so that the running step can end."""
-    caught: list[int] = []
-    previous = {
-        number: signal.signal(number, lambda number, frame: caught.append(number))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield caught
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _write_results(
-    args: argparse.Namespace,
-    recipe: TrainRecipe,
-    trainer: Trainer,
-    splits: dict[str, SampleDataset],
-    device: torch.device,
-) -> None:
-    from braggworks.files import write_json, write_text
-    from braggworks.training.checkpoints import Weights, write_weights
-    from braggworks.training.loop import EpochRecord
-
-    patch = splits["train"].size
-    write_weights(args.weights, Weights(recipe.training.network, patch, trainer.best))
-    epochs = [astuple(record) for record in trainer.progress.epochs]
-    write_text(args.history, _table(list(EpochRecord.__dataclass_fields__), epochs))
-    steps = [(number, loss) for number, loss in enumerate(trainer.step_losses, 1)]
-    write_text(Path(args.state) / "steps.csv", _table(["step", "loss"], steps))
-    card = _card(args, recipe, trainer, splits, device)
-    write_json(args.card, card)
-    losses = card["losses"]
-    print(
-        f"{args.weights}: validation loss {losses['best_validation']:.4f} after epoch {losses['best_epoch']}, "
-        f"{losses['starting_validation']:.4f} at the start; {card['seconds']:.0f} s, "
-        f"{card['patches_per_second']:.0f} patches/s"
-    )
-
-
-def _table(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows([columns, *rows])
-    return stream.getvalue()
-
-
-def _card(
-    args: argparse.Namespace,
-    recipe: TrainRecipe,
-    trainer: Trainer,
-    splits: dict[str, SampleDataset],
-    device: torch.device,
-) -> dict[str, Any]:
-    import torch
-
-    from braggworks.files import sha256_of
-    from braggworks.records import machine_description
-
-    progress, config, train = trainer.progress, recipe.training, splits["train"]
-    last = progress.epochs[-1]
-    return {
-        "task": "inpaint",
-        "network": config.network.model_dump(mode="json"),
-        "parameters": trainer.network.parameter_count(),
-        "patch_px": train.size,
-        "data": {
-            "release": train.manifest.release,
-            "manifest_sha256": sha256_of(args.manifest),
-            "samples": {name: len(split) for name, split in splits.items()},
-        },
-        "seed": config.seed,
-        "recipe": recipe.model_dump(mode="json"),
-        "command": shlex.join(["braggworks", *sys.argv[1:]]),
-        "warm_start": train.manifest.warm_start,
-        "hardware": {
-            "machine": machine_description(),
-            "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-            "threads": args.threads,
-        },
-        "torch": torch.__version__,
-        "seconds": progress.seconds,
-        "patches_per_second": len(train) * progress.epoch / progress.seconds,
-        "losses": {
-            "starting_validation": progress.starting_loss,
-            "best_validation": progress.best_loss,
-            "best_epoch": progress.best_epoch,
-            "final": asdict(last),
-        },
-        "limits": _limits(train),
-    }
-
-
-def _limits(train: SampleDataset) -> str:
-    from braggworks.datasets.gaps import GAP_SHAPES
-
-    widths = ", ".join(str(width) for width in sorted(set(train.gap_widths.tolist()) - {0}))
-    shapes = " and ".join(GAP_SHAPES[shape] for shape in sorted(set(train.gap_shapes.tolist())))
-    ratios = train.metadata["oversampling"]
-    # Scans have no known ratio.
-    measured, ratios = bool((ratios == 0).any()), ratios[ratios > 0]
-    span = f" at oversampling ratios of {ratios.min():.1f} to {ratios.max():.1f}," if len(ratios) else ""
-    source = "measured" if not len(ratios) else "simulated and measured" if measured else "simulated"
-    return (
-        f"Trained on {source} patches of {train.size} px with {shapes} gaps of {widths} px,{span} "
-        "with Poisson noise only; it predicts smooth counts, not their noise, and anything else is untested."
-    )
+        if trainer.group.rank == 0:
+            print(f"Continuing after {len(trainer.step_losses)} steps.")

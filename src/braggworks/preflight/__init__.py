@@ -12,8 +12,10 @@ from braggworks.preflight.disk import check_disk
 from braggworks.preflight.environments import check_environments
 from braggworks.preflight.gpu import check_gpu
 from braggworks.preflight.profiles import Profile, read_profile
+from braggworks.preflight.results import check_results
+from braggworks.preflight.slurm import check_cluster, check_requests
 
-__all__ = ["Profile", "check_before_plan", "check_before_run", "read_profile"]
+__all__ = ["Profile", "check_before_plan", "check_before_run", "check_requests", "read_profile"]
 
 
 def check_before_plan(config: Config) -> None:
@@ -42,3 +44,5 @@ def check_before_run(config: Config, profile: Profile) -> None:
     check_gpu(config, profile)
     check_disk(config)
     check_containers(config, profile)
+    check_cluster(profile)
+    check_results(config)

@@ -70,9 +70,12 @@ def _check_binds(config: Config, profile: Profile, arguments: list[str]) -> None
         for place in dict.fromkeys((path.absolute(), path.resolve())):
             if not any(place.is_relative_to(folder) for folder in visible):
                 folder = place if place.is_dir() else place.parent
+                site = profile.folder / "site.yaml"
+                step = f"`--bind {folder}` to apptainer-args in {profile.folder / 'config.yaml'}"
+                step = f"{folder} to folders in {site}" if site.exists() else step
                 raise UserError(
-                    f"The containers do not see {folder}, which holds {what}: add `--bind {folder}` to apptainer-args "
-                    f"in {profile.folder / 'config.yaml'}, or set APPTAINER_BIND={folder}."
+                    f"The containers do not see {folder}, which holds {what}: add {step}, or set "
+                    f"APPTAINER_BIND={folder}."
                 )
 
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from braggworks.config import TrainingConfig
-from braggworks.datasets.order import epoch_order
-from braggworks.errors import UserError
+from braggworks.datasets.order import bounded_order, epoch_order
+from braggworks.errors import ConfigError, UserError
 from braggworks.losses import inpainting_loss
 from braggworks.networks import Network
+from braggworks.training.exchange import Group
 from braggworks.training.samples import Sample, Samples
 
 
@@ -49,6 +54,7 @@ class Progress:
     bad_epochs: int = 0  # epochs without progress
     learning_rate: float = 0.0
     seconds: float = 0.0  # wall time of all pieces
+    reading_seconds: float = 0.0  # of those, waiting for samples
     epochs: list[EpochRecord] = field(default_factory=list)
 
     @classmethod
@@ -65,7 +71,9 @@ class Trainer:
     """A network in training, which can be taken apart and put together again at any step.
 
     On a CPU and with one number of threads, the same steps give the same losses to the last bit, whether or not they
-    were interrupted: `tensors` and `progress` hold everything that the next step depends on.
+    were interrupted: `tensors` and `progress` hold everything that the next step depends on. Several processes take
+    the same steps as one: each computes its part of a batch, and losses and gradients are summed. They hold the same
+    state at any time, so that another number of processes may go on from it.
 
     Parameters
     ----------
@@ -75,10 +83,22 @@ class Trainer:
         How to train.
     device
         Where to train.
+    group
+        The processes that train together; ``None`` for this one alone.
+
+    Raises
+    ------
+    ConfigError
+        If a layer of the network would behave differently in several processes.
     """
 
-    def __init__(self, network: Network, config: TrainingConfig, device: torch.device) -> None:
+    def __init__(
+        self, network: Network, config: TrainingConfig, device: torch.device, group: Group | None = None
+    ) -> None:
         self.network, self.config, self.device = network.to(device), config, device
+        self.group = group or Group()
+        if self.group.size > 1:
+            _check_layers(network)
         self.optimizer = Adam(self.network.parameters(), lr=config.learning_rate)
         self.scheduler = ReduceLROnPlateau(
             self.optimizer, factor=config.plateau_factor, patience=config.plateau_patience, threshold=0.0
@@ -86,6 +106,8 @@ class Trainer:
         self.progress = Progress(learning_rate=config.learning_rate)
         self.step_losses: list[float] = []
         self.best = self._weights()
+        self._asked_to_stop: Callable[[], bool] = lambda: False
+        self.told_to_stop = False  # whether any process was; all learn it in the same step
 
     # --- state --------------------------------------------------------------------------------------------------------
 
@@ -119,6 +141,14 @@ class Trainer:
         self.scheduler.best = math.inf if progress.best_loss is None else progress.best_loss
         self.scheduler.num_bad_epochs = progress.bad_epochs
 
+    def digest(self) -> str:
+        """Return the SHA-256 of all that the next step depends on; wall times do not count."""
+        progress = {name: value for name, value in self.progress.to_json().items() if "seconds" not in name}
+        digest = hashlib.sha256(json.dumps(progress, sort_keys=True).encode())
+        for name, tensor in sorted(self.tensors().items()):
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     # --- training -----------------------------------------------------------------------------------------------------
 
     def fit(
@@ -128,6 +158,7 @@ class Trainer:
         *,
         save: Callable[[], None],
         stopping: Callable[[], bool] = lambda: False,
+        last_step: int | None = None,
         report: Callable[[int, float], None] = lambda samples, loss: None,
     ) -> bool:
         """Train until all epochs are done or someone wants to stop.
@@ -140,7 +171,9 @@ class Trainer:
             Called when the state is due to be saved: every ``checkpoint_seconds``, after each epoch, and before
             stopping.
         stopping
-            Asked after every step.
+            Asked in every step, also of the validation; one process that says yes stops all, after the same step.
+        last_step
+            Stop after this many steps since the start of training.
         report
             Told the number of samples and the loss of every step.
 
@@ -155,50 +188,113 @@ class Trainer:
             If the loss is no longer finite.
         """
         clock = _Clock(self.progress, self.config.checkpoint_seconds, save)
+        self._asked_to_stop, self.told_to_stop = stopping, False
         if self.progress.starting_loss is None:
             self.progress.starting_loss = self.validate(validation)
-        while self.progress.epoch < self.config.epochs:
-            order = epoch_order(len(train), self.config.seed, self.progress.epoch)[self.progress.position :]
-            for batch in train.batches(self.progress.epoch, order, self.config.batch_size):
-                report(len(batch.truth), self.step(batch))
-                if stopping():
+        while self.progress.epoch < self.config.epochs and not self.told_to_stop:
+            for batch in self._timed(train.batches(self.progress.epoch, self._remaining(len(train)), self._shares)):
+                before = self.progress.position
+                loss = self.step(batch)
+                report(self.progress.position - before, loss)
+                if self.told_to_stop or len(self.step_losses) == last_step:
                     clock.save()
                     return False
                 clock.save_if_due()
-            self._end_epoch(len(train), self.validate(validation))
+            loss_after = self.validate(validation)
+            if loss_after is not None:
+                self._end_epoch(len(train), loss_after)
+                clock.save()
+        if self.told_to_stop:
             clock.save()
-        return True
+        return self.progress.epoch == self.config.epochs
 
     def step(self, batch: Sample) -> float:
-        """Take one optimiser step and return the loss before it."""
+        """Take one optimiser step and return the loss before it.
+
+        Parameters
+        ----------
+        batch
+            This process's part of the batch; it may hold no sample if another's does.
+        """
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        tensor = self._loss(batch)
-        loss = tensor.item()
+        samples = len(batch.truth)
+        tensor = self._loss(batch) if samples else None
+        total, count = self._shared_sums(tensor, samples)
+        loss = total / count
         if not math.isfinite(loss):
             raise DivergedError(
                 f"The training loss is {loss} at step {len(self.step_losses) + 1}: lower training.learning_rate "
                 f"(now {self.progress.learning_rate:g}), or check the data with `braggworks verify`."
             )
-        tensor.backward()  # type: ignore[no-untyped-call]
+        if tensor is not None:
+            (tensor * (samples / count)).backward()  # type: ignore[no-untyped-call]
+        self._sum_gradients()
         self.optimizer.step()
         self.step_losses.append(loss)
-        self.progress.position += len(batch.truth)
-        self.progress.loss_total += loss * len(batch.truth)
+        self.progress.position += count
+        self.progress.loss_total += total
         return loss
 
-    def validate(self, samples: Samples) -> float:
-        """Return the mean loss over all samples."""
+    def validate(self, samples: Samples) -> float | None:
+        """Return the mean loss over all samples, in float32; ``None`` if someone wants to stop before it is known."""
         self.network.eval()
         total = 0.0
         with torch.inference_mode():
-            for batch in samples.batches(0, range(len(samples)), self.config.batch_size):
-                total += self._loss(batch).item() * len(batch.truth)
+            for batch in self._timed(samples.batches(0, np.arange(len(samples)), self._shares)):
+                tensor = self._loss(batch) if len(batch.truth) else None
+                total += self._shared_sums(tensor, len(batch.truth))[0]
+                if self.told_to_stop:
+                    return None
         return total / len(samples)
 
     def _loss(self, batch: Sample) -> Tensor:
-        values, truth, mask = (part.to(self.device) for part in batch)
-        return inpainting_loss(self.network(values, mask), truth, mask, self.config.loss)
+        values, truth, mask = (part.to(self.device, non_blocking=True) for part in batch)
+        reduced = self.network.training and self.config.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced):
+            prediction = self.network(values, mask)
+        return inpainting_loss(prediction.float(), truth, mask, self.config.loss)
+
+    def _remaining(self, samples: int) -> NDArray[np.int64]:
+        """Return what the running epoch has not seen, in order."""
+        seed, epoch, buffer = self.config.seed, self.progress.epoch, self.config.shuffle_buffer
+        order = bounded_order(samples, seed, epoch, buffer=buffer) if buffer else epoch_order(samples, seed, epoch)
+        return order[self.progress.position :]
+
+    def _shares(self, order: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """Yield this process's part of each batch."""
+        size = self.config.batch_size
+        for start in range(0, len(order), size):
+            batch = order[start : start + size]
+            yield batch[self.group.part(len(batch))]
+
+    def _shared_sums(self, loss: Tensor | None, samples: int) -> tuple[float, int]:
+        """Return the loss of all processes' samples, summed, and their number; and learn who wants to stop."""
+        mine = 0.0 if loss is None else loss.item() * samples
+        total, count, stop = self.group.sums(mine, samples, self._asked_to_stop())
+        self.told_to_stop = stop > 0
+        return total, round(count)
+
+    def _sum_gradients(self) -> None:
+        """Add the gradients of all processes, in one exchange."""
+        if self.group.size == 1:
+            return
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        gradients = (torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        self.group.add(flat)
+        for parameter, part in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
+            # In the memory order of the parameter, as backward leaves it.
+            parameter.grad = torch.empty_like(parameter, requires_grad=False).copy_(part.view(parameter.shape))
+
+    def _timed(self, batches: Iterator[Sample]) -> Iterator[Sample]:
+        while True:
+            begun = time.monotonic()
+            batch = next(batches, None)
+            self.progress.reading_seconds += time.monotonic() - begun
+            if batch is None:
+                return
+            yield batch
 
     def _end_epoch(self, samples: int, validation_loss: float) -> None:
         progress = self.progress
@@ -241,6 +337,17 @@ class _Clock:
     def save_if_due(self) -> None:
         if time.monotonic() - self._saved >= self._every:
             self.save()
+
+
+def _check_layers(network: nn.Module) -> None:
+    # Their base classes are private to torch.
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.Dropout, nn.Dropout2d, nn.Dropout3d)
+    for name, layer in network.named_modules():
+        if isinstance(layer, kinds):
+            raise ConfigError(
+                f"Layer {name} ({type(layer).__name__}) depends on how a batch is cut into parts, so that several "
+                "processes would train another network than one: set training.processes to 1."
+            )
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

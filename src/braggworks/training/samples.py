@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,15 +13,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from braggworks.datasets.gaps import GAP_SHAPES
+from braggworks.errors import UserError
 from braggworks.seeds import identity_digest
 from braggworks.training.normalisation import network_values, normalise
 
-MEMORY_LIMIT = 1 << 30
-"""Prepared samples larger than this many bytes are read while training."""
-
-_BYTES_PER_VOXEL = 4 + 4 + 1
+_BYTES_PER_VOXEL = 4 + 1 + 4 + 4 + 1  # counts and mask as read, and what is made of them
 _CHUNK = 64
-_WORKERS = 2
+_READER_GRACE_SECONDS = 60
 
 
 class Sample(NamedTuple):
@@ -55,7 +54,8 @@ class Patches(Protocol):
 class Samples(Dataset[Sample]):
     """Samples of one split, addressed by (epoch, index).
 
-    A split that fits in memory is read and prepared once; a larger one is read sample by sample.
+    A split that fits in memory is read and prepared once; a larger one is read and prepared sample by sample, in other
+    processes ahead of training. The samples are the same.
 
     Parameters
     ----------
@@ -65,16 +65,27 @@ class Samples(Dataset[Sample]):
         Whether the network wants its gaps interpolated.
     seed
         Seeds the random turns of `augment`; ``None`` for none.
-    memory_limit
-        Largest size of the prepared samples, in bytes.
+    in_memory
+        Whether to read all samples at once; see `memory_needed`.
+    readers
+        Processes that read ahead of training otherwise; 0 to read when a batch is needed.
+    pin
+        Whether batches are to lie where a GPU can fetch them by itself.
     """
 
     def __init__(
-        self, patches: Patches, *, prior: bool, seed: int | None = None, memory_limit: int = MEMORY_LIMIT
+        self,
+        patches: Patches,
+        *,
+        prior: bool,
+        seed: int | None = None,
+        in_memory: bool = True,
+        readers: int = 2,
+        pin: bool = False,
     ) -> None:
         self._patches, self._prior, self._seed = patches, prior, seed
         self._vertical = np.asarray(patches.gap_shapes) == GAP_SHAPES.index("vertical")
-        in_memory = len(patches) * patches.size**3 * _BYTES_PER_VOXEL <= memory_limit
+        self._readers, self._pin = readers, pin
         self._prepared = prepare(*patches.load_all(), prior=prior) if in_memory else None
 
     def __len__(self) -> int:
@@ -92,18 +103,55 @@ class Samples(Dataset[Sample]):
         turn = identity_digest("augment", self._seed, epoch, index)
         return augment(sample, turn, swap=bool(self._vertical[index]))
 
-    def batches(self, epoch: int, order: Sequence[int] | NDArray[np.int64], batch_size: int) -> Iterator[Sample]:
-        """Yield batches of the samples `order` in that order; the last one may be smaller."""
-        keys = [(epoch, int(index)) for index in order]
-        plan = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
+    def batches(
+        self,
+        epoch: int,
+        order: NDArray[np.int64],
+        shares: Callable[[NDArray[np.int64]], Iterable[NDArray[np.int64]]],
+    ) -> Iterator[Sample]:
+        """Yield the batches into which `shares` cuts the samples `order`; one without samples has empty tensors.
+
+        Raises
+        ------
+        FileError
+            If a shard is missing or damaged.
+        """
         loader = DataLoader(
             self,
-            batch_sampler=plan,
+            batch_sampler=_Plan(epoch, list(shares(order))),
             collate_fn=_stack,
-            num_workers=_WORKERS if self._prepared is None and plan else 0,
+            num_workers=self._readers if self._prepared is None and len(order) else 0,
+            worker_init_fn=_keep_reading,
             generator=torch.Generator(),
+            pin_memory=self._pin,
         )
-        return iter(loader)
+        failure = None
+        try:
+            yield from loader
+        except UserError as error:
+            # A reader's error comes with its traceback, whose last line is the class and the sentence.
+            sentence = str(error).strip().splitlines()[-1]
+            failure = type(error)(sentence.removeprefix(f"{type(error).__module__}.{type(error).__name__}: "))
+            # Its traceback would keep the readers alive until they are killed.
+            error.with_traceback(None)
+        if failure:
+            raise failure
+
+
+def memory_needed(patches: Patches) -> int:
+    """Return the bytes that are needed to hold and prepare all samples at once."""
+    return len(patches) * patches.size**3 * _BYTES_PER_VOXEL
+
+
+class _Plan:
+    """The keys of each batch, made when they are needed."""
+
+    def __init__(self, epoch: int, shares: list[NDArray[np.int64]]) -> None:
+        self._epoch, self._shares = epoch, shares
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for share in self._shares:
+            yield [(self._epoch, int(index)) for index in share]
 
 
 def prepare(counts: NDArray[Any], mask: NDArray[Any], *, prior: bool) -> Sample:
@@ -136,4 +184,15 @@ def augment(sample: Sample, turn: int, *, swap: bool) -> Sample:
 
 
 def _stack(samples: Iterable[Sample]) -> Sample:
-    return Sample(*(torch.stack(parts)[:, None].float() for parts in zip(*samples, strict=True)))
+    found = list(samples)
+    if not found:
+        return Sample(*[torch.empty(0)] * 3)
+    return Sample(*(torch.stack(parts)[:, None].float() for parts in zip(*found, strict=True)))
+
+
+def _keep_reading(worker: int) -> None:
+    """Outlive a signal that a job's processes all receive: the training process decides when to stop."""
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    # By this one, the training process also ends readers that it has left behind.
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_READER_GRACE_SECONDS))

@@ -1,0 +1,36 @@
+"""Faults of many kinds at random moments of a small campaign of every family; the dataset must not differ.
+
+An undisturbed run gives the hash of every file and of every sample. Then, again and again, a part of the results is
+removed, a run is started and disturbed, the recovery that docs/recovery.md names is carried out, and everything is
+compared. Where the machine allows it, the results are a small file system of their own, which can fill up, become
+read-only and go away. Progress is kept in the folder: stopped and started again, it goes on.
+
+Settings of `python -m benchmarks faults`: BRAGGWORKS_FAULTS_MODE (local, apptainer, slurm), BRAGGWORKS_FAULTS_FOLDER,
+BRAGGWORKS_FAULTS_MINUTES.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from braggworks.records import Record
+
+
+def folder_of(mode: str) -> Path:
+    """Return the folder in which a mode's faults are injected."""
+    default = Path(tempfile.gettempdir()) / f"braggworks-faults-{mode}"
+    return Path(os.environ.get("BRAGGWORKS_FAULTS_FOLDER", default))
+
+
+def measure() -> Iterator[Record]:
+    """Yield the numbers of all injections that are done, those of earlier calls among them."""
+    from benchmarks.faults.campaign import records, run
+
+    mode = os.environ.get("BRAGGWORKS_FAULTS_MODE", "local")
+    outcomes, left = run(mode, folder_of(mode), minutes=float(os.environ.get("BRAGGWORKS_FAULTS_MINUTES", "1e9")))
+    if left:
+        print(f"  {left} faults are still to be injected: run the same command again", flush=True)
+    yield from records(mode, outcomes)

@@ -1,0 +1,52 @@
+"""Whether the results' folder can be written, before and while a run writes into it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from braggworks.config import Config
+from braggworks.errors import FileError, UserError
+from braggworks.files import check_writable
+
+
+def check_results(config: Config) -> None:
+    """Raise `UserError` where the results' folder is full, read-only, or someone else's."""
+    check_writable(config.results)
+
+
+@contextlib.contextmanager
+def watch_results(lock_file: str | Path, descriptor: int) -> Iterator[None]:
+    """Say so where a run ends badly because of the disk: its jobs cannot, if their logs lie on it.
+
+    Parameters
+    ----------
+    lock_file
+        The run's lock in the results' folder.
+    descriptor
+        The open lock.
+
+    Raises
+    ------
+    FileError
+        If the disk is full, read-only, or is not the one that the run began on.
+    """
+    try:
+        yield
+    except (UserError, OSError):
+        _check_same(Path(lock_file), descriptor)
+        check_writable(Path(lock_file).parent)
+        raise
+    _check_same(Path(lock_file), descriptor)
+
+
+def _check_same(lock_file: Path, descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        if os.path.samestat(lock_file.stat(), os.fstat(descriptor)):
+            return
+    raise FileError(
+        f"The file system that holds {lock_file.parent} went away while the run was on: mount it again and run the "
+        "same command again."
+    )

@@ -1,0 +1,240 @@
+"""What training is made of: normalisation, samples, checkpoints, and the filler that uses the weights."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from releases import files_below, make_release
+from safetensors.torch import save_file
+from training_inputs import NETWORK, counts_and_mask
+
+from braggworks.config import NetworkConfig
+from braggworks.datasets.reader import SampleDataset
+from braggworks.errors import FileError, ScanError
+from braggworks.inpainting.interpolation import interpolate_batch
+from braggworks.inpainting.model import Inpainter
+from braggworks.networks import build
+from braggworks.training.checkpoints import Weights, read_state, read_weights, write_state, write_weights
+from braggworks.training.loop import Progress
+from braggworks.training.normalisation import denormalise, network_values, normalise
+from braggworks.training.samples import Sample, Samples, augment, memory_needed, prepare
+
+seeds = st.integers(0, 2**31)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    return make_release(tmp_path_factory.mktemp("release"), batches=1)
+
+
+# --- normalisation ---
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds)
+def test_measured_voxels_reach_from_0_to_1_and_come_back(seed):
+    counts, mask = counts_and_mask(seed)
+    scaled, scale = normalise(counts, mask)
+    for patch, gap in zip(scaled, mask, strict=True):
+        assert patch[~gap].min() == 0
+        assert patch[~gap].max() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(denormalise(scaled, scale), counts, rtol=2e-5, atol=1e-5)
+
+
+def test_gap_does_not_enter_the_range():
+    counts, mask = counts_and_mask()
+    other = np.where(mask, counts * 1000 + 7, counts)
+    one, two = normalise(counts, mask), normalise(other, mask)
+    np.testing.assert_array_equal(one[0][~mask], two[0][~mask])
+    np.testing.assert_array_equal(one[1], two[1])
+
+
+def test_uniform_and_unmeasured_patches_stay_finite():
+    mask = np.zeros((2, 8, 8, 8), bool)
+    mask[1] = True
+    scaled, scale = normalise(np.full(mask.shape, 5.0), mask)
+    assert np.isfinite(scaled).all()
+    np.testing.assert_allclose(denormalise(scaled, scale), 5, rtol=1e-5)
+    assert (denormalise(np.full(mask.shape, -9, np.float32), scale) == 0)[0].all()
+
+
+def test_network_values_hold_zero_or_the_interpolation_in_the_gap():
+    counts, mask = counts_and_mask()
+    scaled, _ = normalise(counts, mask)
+    zero, prior = (network_values(scaled, mask, prior=wanted) for wanted in (False, True))
+    assert not zero[mask].any()
+    np.testing.assert_array_equal(prior, interpolate_batch(scaled, mask, "linear"))
+    for values in (zero, prior):
+        np.testing.assert_array_equal(values[~mask], scaled[~mask])
+
+
+# --- samples ---
+
+
+@pytest.mark.parametrize("turn", range(16))
+@pytest.mark.parametrize("cross", [False, True])
+def test_turned_sample_is_the_sample_of_the_turned_patch(turn, cross):
+    counts, mask = counts_and_mask(batch=1, size=8, width=2)
+    if cross:
+        mask[:, :, 3:5] = True
+
+    def turned(array):
+        parts = augment(Sample(*[torch.from_numpy(array[0])] * 3), turn, swap=not cross)
+        return parts.truth.numpy()[None]
+
+    first = augment(Sample(*(part[0] for part in prepare(counts, mask, prior=True))), turn, swap=not cross)
+    again = prepare(turned(counts).copy(), turned(mask).copy(), prior=True)
+    for name in Sample._fields:
+        np.testing.assert_allclose(getattr(first, name), getattr(again, name)[0], atol=1e-6)
+    slabs = first.mask.all(0).all(0).sum(), first.mask.all(0).all(1).sum(), first.mask.all(1).all(1).sum()
+    assert slabs == (2, 2 if cross else 0, 0)
+
+
+def batches_of(size):
+    return lambda order: [order[start : start + size] for start in range(0, len(order), size)]
+
+
+@pytest.mark.parametrize("readers", [0, 2])
+def test_samples_from_disk_are_those_from_memory(manifest, readers):
+    patches = SampleDataset(manifest, "train")
+    memory = Samples(patches, prior=True, seed=1)
+    disk = Samples(patches, prior=True, seed=1, in_memory=False, readers=readers)
+    order = np.arange(len(patches))[::-1]
+    count = 0
+    for one, two in zip(memory.batches(2, order, batches_of(16)), disk.batches(2, order, batches_of(16)), strict=True):
+        assert one.truth.shape[1:] == (1, 16, 16, 16)
+        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+        count += len(one.truth)
+    assert count == len(memory) == len(disk) == len(order)
+
+
+def test_augmentation_depends_on_seed_epoch_and_sample_alone(manifest):
+    patches = SampleDataset(manifest, "train")
+    plain, one, two = (Samples(patches, prior=False, seed=seed) for seed in (None, 1, 2))
+    assert torch.equal(plain[0, 5].truth, plain[9, 5].truth)
+    assert torch.equal(one[4, 5].truth, one[4, 5].truth)
+    assert any(not torch.equal(one[4, i].truth, two[4, i].truth) for i in range(8))
+    assert any(not torch.equal(one[4, i].truth, one[5, i].truth) for i in range(8))
+    assert list(plain.batches(0, np.arange(0), batches_of(4))) == []
+
+
+def test_samples_are_held_in_memory_only_if_told_so(manifest, monkeypatch):
+    patches = SampleDataset(manifest, "train")
+    monkeypatch.setattr(SampleDataset, "load_all", lambda self: pytest.fail("all samples were read"))
+    disk = Samples(patches, prior=False, in_memory=False, readers=0)
+    assert disk[0, 3].truth.shape == (16, 16, 16)
+    assert memory_needed(patches) == len(patches) * 16**3 * 14
+
+
+def test_reader_of_a_damaged_shard_ends_in_a_sentence(tmp_path):
+    patches = SampleDataset(make_release(tmp_path, batches=1), "train")
+    for shard in tmp_path.glob("campaigns/*/shards/*.h5"):
+        shard.write_bytes(b"no shard")
+    with pytest.raises(FileError) as caught:
+        list(Samples(patches, prior=False, in_memory=False).batches(0, np.arange(4), batches_of(2)))
+    assert "shards/0.h5" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# --- checkpoints ---
+
+
+def test_state_comes_back_whole_and_is_refused_by_another_run(tmp_path):
+    path = tmp_path / "deep" / "state.safetensors"
+    assert read_state(path, "run") is None
+    tensors = {"a": torch.rand(3, 2, 2).permute(2, 1, 0), "b": torch.tensor([0.1], dtype=torch.float64)}
+    progress = Progress(epoch=2, loss_total=0.1 + 0.2, learning_rate=1e-3).to_json()
+    write_state(path, "run", progress, tensors)
+    found = read_state(path, "run")
+    assert found[0] == progress
+    assert all(torch.equal(found[1][name], tensor) for name, tensor in tensors.items())
+    assert "another recipe" in read_state(path, "other run")
+    path.write_bytes(path.read_bytes()[:-5])
+    assert "damaged" in read_state(path, "run")
+
+
+def test_equal_weights_give_equal_bytes(tmp_path):
+    weights = Weights(NETWORK, 16, build(NETWORK).state_dict())
+    for name in "ab":
+        write_weights(tmp_path / name, weights)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert read_weights(tmp_path / "a").network == NETWORK
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "does not exist"),
+        (b"", "damaged"),
+        (b"\x10\x00\x00\x00\x00\x00\x00\x00 no header here!", "damaged"),
+        (b"\xff" * 64, "damaged"),
+        ({"x": "y"}, "holds no inpainting weights"),
+        ({"braggworks": "[]"}, "holds no inpainting weights"),
+        ({"braggworks": json.dumps({"kind": "weights", "task": "phase"})}, "holds no inpainting weights"),
+    ],
+)
+def test_foreign_weights_end_in_a_sentence(tmp_path, content, sentence):
+    path = tmp_path / "weights.safetensors"
+    if isinstance(content, dict):
+        save_file({"a": torch.zeros(2)}, path, content)
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(FileError, match=sentence):
+        Inpainter.load(path)
+
+
+def test_weights_of_another_size_end_in_a_sentence(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    write_weights(path, Weights(NETWORK, 16, build(NetworkConfig(width=0.2)).state_dict()))
+    with pytest.raises(FileError, match="do not fit"):
+        Inpainter.load(path)
+
+
+def test_full_disk_keeps_the_old_state(tmp_path, monkeypatch):
+    path = tmp_path / "state.safetensors"
+    write_state(path, "run", {}, {"a": torch.zeros(2)})
+
+    def fail(self, data):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(FileError, match="full"):
+        write_state(path, "run", {}, {"a": torch.ones(2)})
+    assert not read_state(path, "run")[1]["a"].any()
+    assert files_below(tmp_path) == {Path("state.safetensors")}
+
+
+# --- the filler ---
+
+
+def test_untrained_residual_network_fills_as_interpolation_does(tmp_path):
+    write_weights(tmp_path / "w", Weights(NETWORK, 16, build(NETWORK).state_dict()))
+    counts, mask = counts_and_mask(batch=5)
+    hidden = np.where(mask, np.nan, counts).astype(np.float32)
+    inpainter = Inpainter.load(tmp_path / "w")
+    filled = inpainter.fill(hidden, mask, batch=2)
+    assert inpainter.patch == 16
+    assert filled.dtype == np.float32
+    assert np.isnan(hidden[mask]).all()
+    np.testing.assert_array_equal(filled[~mask], counts[~mask])
+    expected = np.expm1(interpolate_batch(np.log1p(np.where(mask, 0, counts)), mask, "linear"))
+    np.testing.assert_allclose(filled, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(inpainter.fill(hidden, mask), filled, rtol=1e-5, atol=1e-6)
+
+
+def test_filler_never_gives_negative_counts_and_checks_its_input(tmp_path):
+    write_weights(tmp_path / "w", Weights(NETWORK, 16, build(NETWORK).state_dict()))
+    inpainter = Inpainter.load(tmp_path / "w")
+    counts, mask = counts_and_mask()
+    with torch.no_grad():
+        inpainter.network.head.bias.fill_(-5)
+    assert (inpainter.fill(counts, mask)[mask] == 0).all()
+    with pytest.raises(ValueError, match="16 voxels"):
+        inpainter.fill(counts[:, :8], mask[:, :8])
+    with pytest.raises(ScanError):
+        inpainter.fill(counts, np.ones_like(mask))
