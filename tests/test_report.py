@@ -193,6 +193,13 @@ def test_page_and_summary_hold_the_same_numbers(run_folder: Path) -> None:
     assert "cost.check_network.peak_memory" not in records
 
 
+def test_costs_are_shown_by_campaign_with_the_use_of_cores(run_folder: Path) -> None:
+    html, _ = write_report()
+    row = "".join(f"<td>{cell}</td>" for cell in ("relax_batch", "demo-free", 1, 2.5, "2.0", "80 %", 120))
+    assert row in html
+    assert "<td>check_network</td><td>demo</td><td>1</td><td>0.1</td><td>0.0</td><td>–</td><td>–</td>" in html
+
+
 def test_simulated_scan_is_labelled(run_folder: Path) -> None:
     html, _ = write_report()
     assert "This scan is simulated" in html
