@@ -24,10 +24,11 @@ def default_targets(config: Config) -> list[str]:
 
 
 def dataset_targets(config: Config) -> list[str]:
-    """Return the datasets of a run; shards are named one by one, or Snakemake would not miss a deleted one."""
+    """Return the datasets of a run; each of their files is named, or Snakemake would not miss a deleted one."""
     paths = Paths(config.results)
-    shards = [file for release in config.releases for file in release_shards(config, release.name)]
-    return list(dict.fromkeys([*shards, *(paths.manifest(release.name) for release in config.releases)]))
+    listed = (release_shards, release_sidecars)
+    files = [file for release in config.releases for of in listed for file in of(config, release.name)]
+    return list(dict.fromkeys([*files, *(paths.manifest(release.name) for release in config.releases)]))
 
 
 def campaigns_of(config: Config, *families: str) -> list[Campaign]:
