@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,6 +41,7 @@ class Cluster:
 
     folder: Path
     environment: dict[str, str]
+    runs: list[Run] = field(default_factory=list)
 
     def ask(self, *command: str) -> str:
         done = subprocess.run(
@@ -65,6 +66,16 @@ class Cluster:
 
     def start(self) -> None:
         self.ask(str(SCRIPTS / "up.sh"), str(self.folder))
+
+    def clear(self) -> None:
+        """End what a failed test has left."""
+        for run in self.runs:
+            if run.process.poll() is None:
+                run.kill()
+        self.runs.clear()
+        if self.jobs():
+            self.ask("scancel", *self.jobs())
+            wait_until(lambda: not self.jobs(), lambda: None)
 
 
 @contextmanager
@@ -133,6 +144,7 @@ class Run:
             text=True,
             start_new_session=True,
         )
+        cluster.runs.append(self)
 
     def wait_for_jobs(self, state: str = "RUNNING", number: int = 1) -> list[str]:
         """Wait until so many jobs are in a state, and return them."""

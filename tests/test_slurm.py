@@ -18,9 +18,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.needs_slurm, pytest.mark.timeout(900
 
 
 @pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster(tmp_path_factory.mktemp("slurm"), cpus=4) as started:
-        yield started
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("slurm"), cpus=4) as slurm:
+        yield slurm
+
+
+@pytest.fixture
+def slurm(started: Cluster) -> Iterator[Cluster]:
+    yield started
+    started.clear()
 
 
 @pytest.fixture(scope="module")
