@@ -105,6 +105,7 @@ def make_small_demo(folder: Path) -> Path:
         campaign |= {"count": 8 if name == "demo-free" else 4}
         campaign["crystal"]["atoms"] = [2000, 3000]
         campaign["diffraction"]["patterns_per_particle"] = 2
+        campaign["patches"]["per_pattern"] = 4
         (folder / "campaigns" / f"{name}.yaml").write_text(yaml.safe_dump(campaign))
     # With this seed, twelve particles fill every split.
     run |= {"results": "results", "splits": {"validation": 0.2, "test": 0.3, "seed": 0}}
