@@ -168,6 +168,15 @@ def test_why_a_job_ended(state: str, quoted: str, sentence: str | None) -> None:
     assert reason is None if sentence is None else sentence in str(reason)
 
 
+def test_slurms_own_log_is_read_where_it_is_not_quoted(tmp_path: Path) -> None:
+    own = tmp_path / "7.log"
+    log = f"Job 3 has been submitted with SLURM jobid 7 (log: {own}).\n"
+    log += ENDED.format(job=7, state="FAILED", quoted="x.log not found.")
+    assert reason_of_failure(log) is None
+    own.write_text("slurmstepd: error: Exceeded job memory limit\n")
+    assert "needed more memory" in str(reason_of_failure(log))
+
+
 def test_a_refused_submission_is_told() -> None:
     log = (
         "Error in rule relax_batch:\n    message: SLURM sbatch failed. The error message was "
