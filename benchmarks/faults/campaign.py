@@ -67,10 +67,10 @@ def applicable(site: Site, kinds: Iterable[str] = FAULTS) -> list[Fault]:
 
 
 def plan(faults: list[Fault], share: float = 1.0) -> list[tuple[Fault, int]]:
-    """Return every injection, shuffled, so that a part of them is a sample of all kinds."""
+    """Return every injection, shuffled in rounds of all kinds, so that a part of them is a sample of all kinds."""
     found = [(fault, number) for fault in faults for number in range(max(1, round(fault.count * share)))]
     random.Random(f"{SEED} order").shuffle(found)
-    return found
+    return sorted(found, key=lambda item: item[1])
 
 
 def inject(site: Site, fault: Fault, number: int) -> Outcome | None:
