@@ -236,7 +236,7 @@ def _identity(recipe: TrainRecipe, args: argparse.Namespace) -> str:
 
 def _resume(trainer: Trainer, state: Path, identity: str) -> None:
     from braggworks.training.checkpoints import read_state
-    from braggworks.training.loop import Progress
+    from braggworks.training.progress import Progress
 
     found = read_state(state, identity)
     if isinstance(found, str):
