@@ -290,6 +290,7 @@ def test_pieces_and_a_bounded_order_change_rounding_and_order_alone(tmp_path, ma
     assert steps(tmp_path / "shuffle_buffer" / "8") != pytest.approx(one, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_signal_to_all_processes_of_a_job_saves_while_samples_are_read(tmp_path, manifest, unbroken):
     command = arguments(tmp_path, manifest, recipe(), "--memory-mb=0", "--readers=2")
     process = subprocess.Popen(
