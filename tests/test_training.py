@@ -333,9 +333,9 @@ def test_diverging_training_ends_in_a_sentence(tmp_path, manifest, capsys, monke
     ("change", "sentence"),
     [
         (["--manifest", "absent.json"], "absent.json does not exist"),
-        (["--threads", "0"], "threads: Input should be greater than or equal to 1, got 0"),
-        (["--processes", "0"], "processes: Input should be greater"),
-        (["--device", "tpu"], "device: Input should be 'auto', 'cpu' or 'cuda', got 'tpu'"),
+        (["--threads", "0"], "braggworks train: threads: must be greater than or equal to 1, got 0"),
+        (["--processes", "0"], "processes: must be greater than or equal to 1"),
+        (["--device", "tpu"], "device: 'tpu' is none of 'auto', 'cpu', 'cuda'"),
         (["--recipe", "{}"], "--recipe"),
         (["--recipe", '{"version":1,"training":{"release":"tiny","epochs":0}}'], "training.epochs"),
     ],

@@ -75,7 +75,7 @@ def _execution(config: TrainingConfig, args: argparse.Namespace) -> TrainingConf
     try:
         return TrainingConfig.model_validate(given)
     except ValidationError as error:
-        raise ConfigError(mistake_sentence(error, "braggworks train", TrainingConfig)) from None
+        raise ConfigError(mistake_sentence(error, "", TrainingConfig)) from None
 
 
 def _train(args: argparse.Namespace, recipe: TrainRecipe, world: World) -> int:
