@@ -43,9 +43,7 @@ def measure() -> Iterator[Record]:
     about = f"families {families}; shards made in uv environments and in containers"
     yield Record("containers.hashes_equal", equal / len(shards), "1", n=len(shards), source=about)
     yield Record("containers.weights_equal", float(same_weights), "1", n=1, source="trained weights, by SHA-256")
-    yield Record(
-        "containers.summary_difference", largest, "1", n=compared, source="largest relative, without costs"
-    )
+    yield Record("containers.summary_difference", largest, "1", n=compared, source="largest relative, without costs")
     for stage in (*STAGES, "pynx"):
         if size := read_record(stage).get("bytes"):
             yield Record(f"containers.size.{stage}", size / 1e6, "MB", n=1)
