@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -27,6 +28,7 @@ from braggworks.slurm import cancel_run, reason_of_failure
 
 # Snakemake ends within seconds of an interrupt, unless something hangs.
 _SECONDS_TO_STOP = 60
+_SECONDS_TO_LOOK = 0.2
 
 
 def snakemake_command(
@@ -125,25 +127,24 @@ def _profile(command: list[str]) -> str:
 def _follow(command: list[str], jobs: int, lock: RunLock, stream: TextIO, environment: dict[str, str]) -> int:
     """Run Snakemake, and return its exit code."""
     with (
+        # Into the file itself: Snakemake hangs when it writes into a pipe whose reader was killed, or met a full disk.
         subprocess.Popen(
             command,
-            stdout=subprocess.PIPE,
+            stdout=stream,
             stderr=subprocess.STDOUT,
-            text=True,
             env=environment,
             pass_fds=[lock.descriptor],
             process_group=0,
         ) as process,
+        Path(stream.name).open(encoding="utf-8", errors="replace") as said,
         WorkflowProgress(jobs) as progress,
     ):
         try:
-            for line in process.stdout or ():
-                stream.write(line)
-                stream.flush()
+            for line in _lines(said, process):
                 progress.read(line)
             code = process.wait()
         except KeyboardInterrupt:
-            code = _stop(process, stream)
+            code = _stop(process)
             raise
         finally:
             if process.returncode is None or process.returncode < 0:
@@ -152,12 +153,26 @@ def _follow(command: list[str], jobs: int, lock: RunLock, stream: TextIO, enviro
     return code
 
 
-def _stop(process: subprocess.Popen[str], stream: TextIO) -> int:
+def _lines(said: TextIO, process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """Yield the lines of a file that a process writes, until it has ended."""
+    begun = ""
+    while True:
+        ended = process.poll() is not None
+        while text := said.readline():
+            begun += text
+            if begun.endswith("\n"):
+                yield begun
+                begun = ""
+        if ended:
+            return
+        time.sleep(_SECONDS_TO_LOOK)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> int:
     """Interrupt Snakemake and its jobs; it ends them and tidies up."""
     os.killpg(process.pid, signal.SIGINT)
     try:
-        said, _ = process.communicate(timeout=_SECONDS_TO_STOP)
-        stream.write(said or "")
+        process.wait(_SECONDS_TO_STOP)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         os.killpg(process.pid, signal.SIGKILL)
     return process.wait()

@@ -21,6 +21,7 @@ from braggworks.launch import execute, read_plan, snakemake_command
 from braggworks.paths import Paths
 from braggworks.planning import JobCounts, estimate_minutes, parse_job_counts
 from braggworks.preflight import Profile, check_before_plan, check_before_run, check_requests, read_profile
+from braggworks.preflight.results import watch_results
 from braggworks.runlock import hold_run_lock
 from braggworks.site import with_site
 from braggworks.slurm import planned_requests
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     check_requests(profile, planned_requests(planned))
     started = time.monotonic()
-    with hold_run_lock(paths.run_lock, profile.executor) as lock:
+    with hold_run_lock(paths.run_lock, profile.executor) as lock, watch_results(paths.run_lock, lock.descriptor):
         execute(command, sum(counts.values()), lock, Path(paths.workflow_log))
     print(f"Done in {(time.monotonic() - started) / 60:.1f} minutes.")
     if args.datasets:
