@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 import time
 from collections import Counter
@@ -93,7 +94,9 @@ def _judge(site: Site, fault: Fault, event: Event, outcome: Outcome) -> None:
     if event.said is not None:
         outcome.code, outcome.sentence = event.said.code, event.said.sentence[:300]
         if fault.sentence is not None:
-            told = fault.sentence in event.said.sentence and event.said.sentence.startswith("braggworks ")
+            told = bool(re.search(fault.sentence, event.said.sentence)) and event.said.sentence.startswith(
+                "braggworks "
+            )
             promised = told and event.said.code > 0 and "Traceback" not in event.said.text
             outcome.clear = promised or (site.mode.retries and event.said.code == 0)
     outcome.torn = site.torn(event.damaged)

@@ -118,7 +118,7 @@ DISKS = [
         3,
         _full_before,
         _then_run,
-        sentence="is full: free some space",
+        sentence="is full: free some space|make room",
         needs_mount=True,
     ),
     Fault(
