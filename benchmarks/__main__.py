@@ -29,6 +29,7 @@ BENCHMARKS = {
     "scale": ("scale", "the plan of config/paper.yaml, and the share of core time that is no stage work"),
     "containers": ("scale", "the same run in uv environments and in Apptainer images: the same bytes and numbers"),
     "faults": ("scale", "faults of many kinds at random moments, and no lost, doubled or changed sample in the end"),
+    "training": ("scale", "training in two processes against one: rates, loss differences, reading"),
     "devices": ("dataset", "shape3d on the GPU against the CPU, where torch sees a GPU"),
 }
 

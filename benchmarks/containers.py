@@ -23,8 +23,8 @@ from braggworks.records import Record
 from braggworks.targets import missing_scans
 
 PROFILES = {"local": "workflow/profiles/local", "apptainer": "workflow/profiles/apptainer"}
-# Durations and rates are of the moment, not of the result.
-_TIMES = ("s", "1/s", "patches/s")
+# Durations, rates and memory are of the moment, not of the result.
+_COSTS = ("s", "patches/s")
 
 
 def measure() -> Iterator[Record]:
@@ -43,9 +43,7 @@ def measure() -> Iterator[Record]:
     about = f"families {families}; shards made in uv environments and in containers"
     yield Record("containers.hashes_equal", equal / len(shards), "1", n=len(shards), source=about)
     yield Record("containers.weights_equal", float(same_weights), "1", n=1, source="trained weights, by SHA-256")
-    yield Record(
-        "containers.summary_difference", largest, "1", n=compared, source="largest relative, without durations"
-    )
+    yield Record("containers.summary_difference", largest, "1", n=compared, source="largest relative, without costs")
     for stage in (*STAGES, "pynx"):
         if size := read_record(stage).get("bytes"):
             yield Record(f"containers.size.{stage}", size / 1e6, "MB", n=1)
@@ -84,7 +82,7 @@ def _largest_difference(first: Path, second: Path) -> tuple[float, int]:
         raise RuntimeError(f"only one of the summaries holds {sorted(one.keys() ^ two.keys())}")
     differences = []
     for name, record in one.items():
-        if record["unit"] in _TIMES or "speedup" in name or "seconds" in name:
+        if record["unit"] in _COSTS or name.startswith("cost.") or name.endswith(".speedup"):
             continue
         for field in ("value", "low", "high"):
             a, b = record[field], two[name][field]

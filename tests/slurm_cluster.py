@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,6 +41,7 @@ class Cluster:
 
     folder: Path
     environment: dict[str, str]
+    runs: list[Run] = field(default_factory=list)
 
     def ask(self, *command: str) -> str:
         done = subprocess.run(
@@ -65,6 +66,16 @@ class Cluster:
 
     def start(self) -> None:
         self.ask(str(SCRIPTS / "up.sh"), str(self.folder))
+
+    def clear(self) -> None:
+        """End what a failed test has left."""
+        for run in self.runs:
+            if run.process.poll() is None:
+                run.kill()
+        self.runs.clear()
+        if self.jobs():
+            self.ask("scancel", *self.jobs())
+            wait_until(lambda: not self.jobs(), lambda: None)
 
 
 @contextmanager
@@ -94,6 +105,7 @@ def make_small_demo(folder: Path) -> Path:
         campaign |= {"count": 8 if name == "demo-free" else 4}
         campaign["crystal"]["atoms"] = [2000, 3000]
         campaign["diffraction"]["patterns_per_particle"] = 2
+        campaign["patches"]["per_pattern"] = 4
         (folder / "campaigns" / f"{name}.yaml").write_text(yaml.safe_dump(campaign))
     # With this seed, twelve particles fill every split.
     run |= {"results": "results", "splits": {"validation": 0.2, "test": 0.3, "seed": 0}}
@@ -133,6 +145,7 @@ class Run:
             text=True,
             start_new_session=True,
         )
+        cluster.runs.append(self)
 
     def wait_for_jobs(self, state: str = "RUNNING", number: int = 1) -> list[str]:
         """Wait until so many jobs are in a state, and return them."""

@@ -9,8 +9,8 @@ import pytest
 from workflow_project import ROOT, braggworks, make_project, needs_environments
 
 from braggworks.cli import main
-from braggworks.config import load_config
-from braggworks.errors import FileError
+from braggworks.config import Config, load_config
+from braggworks.errors import FileError, UserError
 from braggworks.files import write_json
 from braggworks.paths import Paths
 from braggworks.pilot import STARTUP, measure_costs, pilot_config, pilot_targets, render_costs
@@ -89,3 +89,21 @@ def test_cost_of_a_small_run(tmp_path: Path) -> None:
     (cost,) = json.loads((folder / "cost.json").read_text())["campaigns"]
     assert cost["pilot"] == 9
     assert cost["shards_gb"] > 0
+
+
+def test_a_run_beyond_the_disk_can_be_predicted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pilot must fit on the disk, and the run that it stands for need not."""
+    from braggworks.commands import cost
+
+    seen = []
+
+    def check(config: Config, profile: object) -> None:
+        seen.append(config.results)
+        raise UserError("enough")
+
+    monkeypatch.setattr(cost, "check_before_run", check)
+    monkeypatch.chdir(tmp_path)
+    for name in ("Snakefile", "workflow", "config"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    assert main(["cost", "config/families.yaml"]) == 2
+    assert seen == ["results/families/pilot/particles-1"]

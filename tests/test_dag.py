@@ -94,6 +94,12 @@ def test_network_width_reruns_training_and_what_follows(edit: Callable[..., dict
     assert set(rules) == AFTER_SHARDS - {"write_manifest"} | {"draw_figure", "write_report"}
 
 
+def test_where_and_how_fast_to_train_reruns_nothing(edit: Callable[..., dict[str, int]]) -> None:
+    keys = "processes: 4, threads: 8, device: cpu, memory_mb: 9, readers: 1, checkpoint_seconds: 5, restarts: 1"
+    added = "".join(f"  {key}\n" for key in keys.split(", "))
+    assert edit("config/demo.yaml", "training:\n", f"training:\n{added}") == {}
+
+
 def test_figure_setting_reruns_figures_alone(edit: Callable[..., dict[str, int]]) -> None:
     rules = edit("config/demo.yaml", "scan: {", "figures: {dpi: 77}\n\nscan: {")
     assert set(rules) == {"draw_figure", "mesh_crystal", "write_report"}

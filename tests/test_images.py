@@ -154,7 +154,7 @@ def test_missing_apptainer_is_told(project: Path, config: Config) -> None:
 
 def test_a_profile_without_containers_asks_for_none(project: Path, config: Config) -> None:
     shutil.rmtree(project / ".images")
-    check_before_run(config, Profile(PROFILES / "slurm", {"executor": "slurm"}))
+    check_containers(config, Profile(PROFILES / "slurm", {"executor": "slurm"}))
 
 
 @pytest.fixture

@@ -184,7 +184,7 @@ def test_a_missing_potential_is_named_with_its_folder(tmp_path: Path, capsys: py
     [
         ("Ni_u3.eam", "Ni_u3.eam is for the element of atomic number 28, but the crystals are Au (79): use Au_u3.eam"),
         ("Al_mm.eam.fs", "Al_mm.eam.fs is no single-element EAM file"),
-        ("../Au_u3.eam", "relaxation.potential: String should match pattern"),
+        ("../Au_u3.eam", "relaxation.potential: '../Au_u3.eam' holds what is not accepted"),
     ],
 )
 def test_a_potential_that_does_not_fit_is_refused(

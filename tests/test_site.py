@@ -133,7 +133,8 @@ def test_the_sites_software_is_the_profiles(tmp_path: Path) -> None:
     assert with_site(read_profile(tmp_path)).deployment == ["apptainer"]
     site = read_site(tmp_path)
     assert site is not None
-    assert site_environment(site) == {"APPTAINER_BIND": "/data,/scans"}
+    # Folders are bound by options of the containers; the environment holds modules alone.
+    assert site_environment(site) == {}
 
 
 def test_a_plan_says_what_jobs_ask_for() -> None:
@@ -166,6 +167,15 @@ def test_why_a_job_ended(state: str, quoted: str, sentence: str | None) -> None:
     log = ENDED.format(job=6, state="CANCELLED", quoted="") + ENDED.format(job=7, state=state, quoted=quoted)
     reason = reason_of_failure(log)
     assert reason is None if sentence is None else sentence in str(reason)
+
+
+def test_slurms_own_log_is_read_where_it_is_not_quoted(tmp_path: Path) -> None:
+    own = tmp_path / "7.log"
+    log = f"Job 3 has been submitted with SLURM jobid 7 (log: {own}).\n"
+    log += ENDED.format(job=7, state="FAILED", quoted="x.log not found.")
+    assert reason_of_failure(log) is None
+    own.write_text("slurmstepd: error: Exceeded job memory limit\n")
+    assert "needed more memory" in str(reason_of_failure(log))
 
 
 def test_a_refused_submission_is_told() -> None:

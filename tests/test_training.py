@@ -18,11 +18,19 @@ from braggworks import cli
 from braggworks.datasets.reader import SampleDataset
 from braggworks.files import read_json, sha256_of, write_json
 from braggworks.networks import build
+from braggworks.recipes import TrainRecipe, parse_recipe
 from braggworks.training.checkpoints import read_weights
 from braggworks.training.loop import DivergedError, Trainer
 from braggworks.training.samples import Sample, prepare
 
 STATE = {Path("state") / name for name in ("state.safetensors", "history.csv", "steps.csv")}
+
+
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch sees")
+
+
+def steps(folder: Path) -> list[float]:
+    return [float(line.split(",")[1]) for line in (folder / "state" / "steps.csv").read_text().splitlines()[1:]]
 
 
 @pytest.fixture(autouse=True)
@@ -106,10 +114,10 @@ def test_run_that_is_killed_goes_on_as_if_nothing_had_happened(tmp_path, manifes
 def test_signal_ends_the_step_and_saves(tmp_path, manifest, unbroken, monkeypatch, capsys, number, code):
     step = Trainer.step
 
-    def interrupted(self, batch):
+    def interrupted(self, batch, *more):
         if len(self.step_losses) == 7:
             os.kill(os.getpid(), number)
-        return step(self, batch)
+        return step(self, batch, *more)
 
     command = arguments(tmp_path, manifest, recipe(checkpoint_seconds=1000))
     handler = signal.getsignal(number)
@@ -149,10 +157,10 @@ def test_losses_can_be_watched_while_training_runs(tmp_path, manifest, unbroken,
     seen = []
     step = Trainer.step
 
-    def watched(self, batch):
+    def watched(self, batch, *more):
         live = tmp_path / "state" / "history.csv"
         seen.append(live.read_text() if live.exists() else "")
-        return step(self, batch)
+        return step(self, batch, *more)
 
     monkeypatch.setattr(Trainer, "step", watched)
     assert cli.main(arguments(tmp_path, manifest, recipe(checkpoint_seconds=1000))) == 0
@@ -164,10 +172,10 @@ def test_losses_can_be_watched_while_training_runs(tmp_path, manifest, unbroken,
 def test_run_that_fails_at_a_step_goes_on_from_its_last_state(tmp_path, manifest, unbroken, monkeypatch, failing):
     step = Trainer.step
 
-    def fail(self, batch):
+    def fail(self, batch, *more):
         if len(self.step_losses) == failing:
             raise RuntimeError("power cut")
-        return step(self, batch)
+        return step(self, batch, *more)
 
     command = arguments(tmp_path, manifest, recipe())
     monkeypatch.setattr(Trainer, "step", fail)
@@ -243,11 +251,78 @@ def test_warm_start_begins_with_the_parents_weights(tmp_path, manifest, unbroken
     assert not (tmp_path / "wider").exists()
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.needs_gpu, NEEDS_GPU])])
+def test_bfloat16_learns_on_any_device_and_validates_in_float32(tmp_path, manifest, unbroken, device, capsys):
+    values = recipe(precision="bfloat16", epochs=1)
+    assert cli.main(arguments(tmp_path, manifest, values, f"--device={device}")) == 0
+    assert f"1 x {device}, bfloat16" in capsys.readouterr().out
+    card, other = read_json(tmp_path / "card.json"), read_json(unbroken / "card.json")
+    assert card["recipe"]["training"]["precision"] == "bfloat16"
+    assert card["losses"]["starting_validation"] == pytest.approx(other["losses"]["starting_validation"], rel=1e-5)
+    exact, rounded = (steps(folder)[: len(steps(tmp_path))] for folder in (unbroken, tmp_path))
+    assert rounded == pytest.approx(exact, rel=0.05)
+    assert rounded[1:] != exact[1:]
+    assert {tensor.dtype for tensor in read_weights(tmp_path / "weights.safetensors").tensors.values()} == {
+        torch.float32
+    }
+
+
+@pytest.mark.needs_gpu
+@NEEDS_GPU
+def test_gpu_gives_the_losses_of_the_cpu(tmp_path, manifest, unbroken):
+    assert cli.main(arguments(tmp_path, manifest, recipe(epochs=1), "--device=cuda")) == 0
+    assert steps(tmp_path) == pytest.approx(steps(unbroken)[: len(steps(tmp_path))], rel=1e-3)
+
+
+def test_memory_decides_on_speed_alone(tmp_path, manifest, unbroken, capsys):
+    assert cli.main(arguments(tmp_path, manifest, recipe(), "--memory-mb=0", "--readers=1")) == 0
+    assert "samples read while training" in capsys.readouterr().out
+    same_run(tmp_path, unbroken)
+
+
+def test_pieces_and_a_bounded_order_change_rounding_and_order_alone(tmp_path, manifest, unbroken):
+    for changed in ({"micro_batch": 1}, {"micro_batch": 3}, {"shuffle_buffer": 8}):
+        folder = tmp_path / next(iter(changed)) / str(*changed.values())
+        assert cli.main(arguments(folder, manifest, recipe(**changed, epochs=1))) == 0
+    one, three = (steps(tmp_path / "micro_batch" / size) for size in ("1", "3"))
+    assert one == pytest.approx(steps(unbroken)[: len(one)], rel=1e-5)
+    assert three == pytest.approx(one, rel=1e-5)
+    assert steps(tmp_path / "shuffle_buffer" / "8") != pytest.approx(one, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_signal_to_all_processes_of_a_job_saves_while_samples_are_read(tmp_path, manifest, unbroken):
+    command = arguments(tmp_path, manifest, recipe(), "--memory-mb=0", "--readers=2")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "braggworks", *command], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not (tmp_path / "state" / "state.safetensors").exists() and process.poll() is None:
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 143, said
+    assert "state saved" in said
+    assert cli.main(command) == 0
+    same_run(tmp_path, unbroken)
+
+
+def test_where_and_how_fast_is_no_part_of_a_recipe():
+    plain = recipe(checkpoint_seconds=30)
+    changed = {"processes": 4, "threads": 3, "device": "cpu", "memory_mb": 1, "readers": 0, "restarts": 0}
+    other = recipe(**changed, checkpoint_seconds=1)
+    assert other.to_json() == plain.to_json()
+    assert recipe(precision="bfloat16").to_json() != plain.to_json()
+    options = ["--processes=4", "--device=cpu", "--memory-mb=1", "--readers=0", "--checkpoint-seconds=1.0"]
+    assert other.training.options(5) == [*options, "--threads=5"]
+    # A person may write them into a recipe's file, too.
+    assert parse_recipe(TrainRecipe, '{"version":1,"training":{"release":"a","processes":2}}').training.processes == 2
+
+
 # --- bad input ---
 
 
 def test_diverging_training_ends_in_a_sentence(tmp_path, manifest, capsys, monkeypatch):
-    monkeypatch.setattr(Trainer, "_loss", lambda self, batch: torch.tensor(float("nan")))
+    monkeypatch.setattr(Trainer, "_loss", lambda self, batch: torch.tensor(float("nan"), requires_grad=True))
     assert cli.main(arguments(tmp_path, manifest, recipe())) == 2
     assert "lower training.learning_rate" in capsys.readouterr().err
     assert files_below(tmp_path) == set()
@@ -258,9 +333,9 @@ def test_diverging_training_ends_in_a_sentence(tmp_path, manifest, capsys, monke
     ("change", "sentence"),
     [
         (["--manifest", "absent.json"], "absent.json does not exist"),
-        (["--threads", "0"], "threads: Input should be greater than or equal to 1, got 0"),
-        (["--processes", "0"], "processes: Input should be greater"),
-        (["--device", "tpu"], "device: Input should be 'auto', 'cpu' or 'cuda', got 'tpu'"),
+        (["--threads", "0"], "braggworks train: threads: must be greater than or equal to 1, got 0"),
+        (["--processes", "0"], "processes: must be greater than or equal to 1"),
+        (["--device", "tpu"], "device: 'tpu' is none of 'auto', 'cpu', 'cuda'"),
         (["--recipe", "{}"], "--recipe"),
         (["--recipe", '{"version":1,"training":{"release":"tiny","epochs":0}}'], "training.epochs"),
     ],

@@ -20,8 +20,8 @@ from braggworks.inpainting.interpolation import interpolate_batch
 from braggworks.inpainting.model import Inpainter
 from braggworks.networks import build
 from braggworks.training.checkpoints import Weights, read_state, read_weights, write_state, write_weights
-from braggworks.training.loop import Progress
 from braggworks.training.normalisation import denormalise, network_values, normalise
+from braggworks.training.progress import Progress
 from braggworks.training.samples import Sample, Samples, augment, memory_needed, prepare
 
 seeds = st.integers(0, 2**31)

@@ -94,10 +94,9 @@ def _judge(site: Site, fault: Fault, event: Event, outcome: Outcome) -> None:
     if event.said is not None:
         outcome.code, outcome.sentence = event.said.code, event.said.sentence[:300]
         if fault.sentence is not None:
-            told = bool(re.search(fault.sentence, event.said.sentence)) and event.said.sentence.startswith(
-                "braggworks "
-            )
-            promised = told and event.said.code > 0 and "Traceback" not in event.said.text
+            said = event.said.sentence
+            told = re.search(fault.sentence, said) and said.startswith("braggworks ")
+            promised = bool(told) and event.said.code > 0 and "Traceback" not in event.said.text
             outcome.clear = promised or (site.mode.retries and event.said.code == 0)
     outcome.torn = site.torn(event.damaged)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +146,9 @@ class Project:
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         """Start a run in a session of its own; what it says goes into a file beside the project's results."""
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # Begun in the background of a script, this process would hand on that it ignores Ctrl-C.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         with (self.folder / "said.txt").open("w") as said:
             return subprocess.Popen(
                 self.command(*options), cwd=self.folder, stdout=said, stderr=said, text=True, start_new_session=True

@@ -83,6 +83,9 @@ class TrainingConfig(Model):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="Of the network's arithmetic in training; weights, loss and validation stay float32."
     )
+    micro_batch: int | None = Field(
+        None, ge=1, le=65_536, description="Samples computed at once; left out, each process's part of a batch."
+    )
     shuffle_buffer: int | None = Field(
         None, ge=1, le=2**31, description="Samples that are shuffled with each other; left out, all of an epoch."
     )
@@ -104,6 +107,12 @@ class TrainingConfig(Model):
     restarts: int = Field(
         3, ge=0, le=1_000, exclude=True, description="Times that the workflow goes on by itself after a time limit."
     )
+
+    def options(self, threads: int) -> list[str]:
+        """Return what defines no result as options of `braggworks train`, with the threads that a job was given."""
+        names = ("processes", "device", "memory_mb", "readers", "checkpoint_seconds")
+        values = {name: getattr(self, name) for name in names} | {"threads": threads}
+        return [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
 
 
 class BarConfig(Model):

@@ -145,7 +145,9 @@ def _killed(job: LoggedJob, code: int | None) -> str | None:
     number = code - 128
     if number == signal.SIGKILL:
         return _out_of_something(job, f"was killed{in_slurm}, most likely because memory ran out")
-    if number in {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU}:
+    if number == signal.SIGXCPU:
+        return f"reached its limit of processor time{in_slurm} (SIGXCPU): raise the limit, and {_AGAIN}."
+    if number in {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
         return f"was ended from outside by {signal.Signals(number).name}{in_slurm}: {_AGAIN}."
     known = {item.value: item.name for item in signal.Signals}
     return (

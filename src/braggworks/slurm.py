@@ -7,12 +7,14 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from braggworks.errors import MissingToolError, UserError
 
 # Slurm kills what ignores its first signal after KillWait, which is 30 seconds unless a site sets it.
 _SECONDS_TO_END = 180.0
 _SECONDS_PER_QUESTION = 60.0
+_LOG_BYTES = 100_000
 
 _RULE = re.compile(r"^(?:local)?rule (\w+):$")
 _THREADS = re.compile(r"^    threads: (\d+)$")
@@ -180,7 +182,7 @@ def reason_of_failure(log: str) -> str | None:
     Parameters
     ----------
     log
-        What Snakemake printed; it quotes the logs of failed jobs.
+        What Snakemake printed; it quotes the logs of failed jobs, unless one of them was never written.
     """
     refused = list(_REFUSED.finditer(log))
     ended = list(_ENDED.finditer(log))
@@ -189,7 +191,7 @@ def reason_of_failure(log: str) -> str | None:
     if not ended:
         return None
     rule, job, state = ended[-1].group("rule", "job", "state")
-    quoted = log[ended[-1].end() :]
+    quoted = log[ended[-1].end() :] + _own_log(job, log)
     for resource, what, sign in (("mem_mb", "memory", _OUT_OF_MEMORY), ("runtime", "time", _OUT_OF_TIME)):
         if sign.search(f"{state}\n{quoted}"):
             return (
@@ -199,3 +201,12 @@ def reason_of_failure(log: str) -> str | None:
     if state == "FAILED":
         return None
     return f"Slurm job {job} of rule {rule} ended as {state}: run the same command again to go on."
+
+
+def _own_log(job: str, log: str) -> str:
+    """Return the end of what Slurm wrote of a job."""
+    submitted = re.search(rf"SLURM jobid {job} \(log: ([^\n]+)\)\.$", log, re.MULTILINE)
+    try:
+        return Path(submitted[1]).read_bytes()[-_LOG_BYTES:].decode("utf-8", "replace") if submitted else ""
+    except OSError:
+        return ""

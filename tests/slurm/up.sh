@@ -58,10 +58,13 @@ flock 9
 install_packages
 [ -f "$folder/slurm.conf" ] || write_configuration
 export SLURM_CONF=$folder/slurm.conf
-# Inside a job the workflow's plugin forgets SLURM_CONF before it calls srun.
-mkdir -p "$folder/bin"
-printf '#!/bin/sh\nSLURM_CONF="%s" exec "%s" "$@"\n' "$SLURM_CONF" "$(command -v srun)" >"$folder/bin/srun"
-chmod 755 "$folder/bin/srun"
+# Inside a job the workflow's plugin forgets SLURM_CONF before it calls srun. What is there already may be on the PATH itself.
+if [ ! -x "$folder/bin/srun" ]; then
+  mkdir -p "$folder/bin"
+  printf '#!/bin/sh\nSLURM_CONF="%s" exec "%s" "$@"\n' "$SLURM_CONF" "$(command -v srun)" >"$folder/srun"
+  chmod 755 "$folder/srun"
+  mv "$folder/srun" "$folder/bin/srun"
+fi
 start munge
 start slurmctld
 start slurmd

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 _RULES = {"crystals": "cut_crystals", "relaxed": "relax_batch", "patterns-nufft": "scatter_batch"}
 _RULES |= {"patterns-gridded": "grid_batch"}
-_NEXT = {"crystals": "relaxed", "relaxed": "patterns-*", "patterns-nufft": "shards", "patterns-gridded": "shards"}
+# What is made of a stage's file; as long as the last of it is there, nothing is made and nothing is read.
+_LATER = {
+    "crystals": ("relaxed", "patterns-*", "shards"),
+    "relaxed": ("patterns-*", "shards"),
+    "patterns-nufft": ("shards",),
+    "patterns-gridded": ("shards",),
+}
 # Each stage's damaged file may be found in turn.
 _TRIES = 4
 
@@ -75,7 +81,7 @@ def _intermediate(damage: Damage) -> Callable[..., Event | None]:
         others = sorted(site.project.results.glob(f"campaigns/*/{stage}/*.h5"))
         others = [other for other in others if other != path] or sorted((folder / "shards").glob("*.h5"))
         _keep_times(path, lambda: damage(path, others, chance))
-        for later in folder.glob(f"{_NEXT[stage]}/{path.stem}.*"):
+        for later in (file for pattern in _LATER[stage] for file in folder.glob(f"{pattern}/{path.stem}.*")):
             later.unlink()
         return Event((_RULES[stage],), site.project.run(), (path,))
 

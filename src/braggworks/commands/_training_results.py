@@ -20,7 +20,8 @@ from braggworks.files import sha256_of, write_json, write_text
 from braggworks.recipes import TrainRecipe
 from braggworks.records import machine_description
 from braggworks.training.checkpoints import Weights, write_state, write_weights
-from braggworks.training.loop import EpochRecord, Trainer
+from braggworks.training.loop import Trainer
+from braggworks.training.progress import EpochRecord
 
 
 class Keeper:

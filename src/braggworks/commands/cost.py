@@ -22,6 +22,7 @@ from braggworks.paths import Paths
 from braggworks.pilot import CampaignCost, measure_costs, pilot_config, pilot_targets, render_costs
 from braggworks.preflight import check_before_plan, check_before_run, read_profile
 from braggworks.runlock import hold_run_lock
+from braggworks.site import with_site
 
 if TYPE_CHECKING:
     from braggworks.config import Config
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     parser.add_argument("config", metavar="CONFIG", help="configuration file, such as config/paper.yaml")
     parser.add_argument("--particles", type=int, default=1, metavar="N", help="relaxed particles of the pilot (1)")
-    parser.add_argument("--cores", type=int, default=2, metavar="N", help="processor cores to use (default: 2)")
+    parser.add_argument("--cores", type=int, metavar="N", help="processor cores to use (default: 2 on one machine)")
     parser.add_argument("--profile", default="workflow/profiles/local", help="Snakemake profile (%(default)s)")
     parser.add_argument("--output", metavar="JSON", help="write the table as JSON, too")
     parser.add_argument("--dry-run", action="store_true", help="say what the pilot would do, and stop")
@@ -43,11 +44,14 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--particles {args.particles} leaves nothing to measure: use 1 or more.")
     config = load_config(args.config)
     check_before_plan(config)
-    if not args.dry_run:
-        check_before_run(config, read_profile(args.profile))
+    profile = with_site(read_profile(args.profile))
     path = pilot_config(config, Path(args.config), args.particles)
     pilot = load_config(path)
-    command = snakemake_command(str(path), args.cores, args.profile, targets=pilot_targets(pilot))
+    if not args.dry_run:
+        # The pilot must fit on this machine; the whole run need not.
+        check_before_run(pilot, profile)
+    cores = args.cores or (2 if profile.executor == "local" else None)
+    command = snakemake_command(str(path), cores, args.profile, targets=pilot_targets(pilot))
     counts = plan(command)
     if args.dry_run:
         print(f"The pilot would run {sum(counts.values())} jobs, into {pilot.results}:")
@@ -55,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
         return
     if counts:
         paths = Paths(pilot.results)
-        with hold_run_lock(paths.run_lock) as lock:
+        with hold_run_lock(paths.run_lock, profile.executor) as lock:
             execute(command, sum(counts.values()), lock, Path(paths.workflow_log))
     _report(measure_costs(config, pilot), config, args)
 

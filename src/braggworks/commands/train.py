@@ -75,7 +75,7 @@ def _execution(config: TrainingConfig, args: argparse.Namespace) -> TrainingConf
     try:
         return TrainingConfig.model_validate(given)
     except ValidationError as error:
-        raise ConfigError(mistake_sentence(error, "braggworks train", TrainingConfig)) from None
+        raise ConfigError(mistake_sentence(error, "", TrainingConfig)) from None
 
 
 def _train(args: argparse.Namespace, recipe: TrainRecipe, world: World) -> int:
@@ -236,7 +236,7 @@ def _identity(recipe: TrainRecipe, args: argparse.Namespace) -> str:
 
 def _resume(trainer: Trainer, state: Path, identity: str) -> None:
     from braggworks.training.checkpoints import read_state
-    from braggworks.training.loop import Progress
+    from braggworks.training.progress import Progress
 
     found = read_state(state, identity)
     if isinstance(found, str):

@@ -47,8 +47,8 @@ def check_disk(config: Config) -> None:
         return
     hint = ", or set keep_patterns: false" if config.keep_patterns and _has_patterns(config) else ""
     raise UserError(
-        f"The datasets of {config.results} need at least {needed / _GB:.3g} GB and {folder.resolve()} has "
-        f"{free / _GB:.3g} GB free: make room, point results at another disk{hint}."
+        f"The datasets of {config.results} need {_size(needed)} and {folder.resolve()} has {_size(free)} "
+        f"free: make room, point results at another disk{hint}."
     )
 
 
@@ -66,6 +66,12 @@ def _batch_bytes(campaign: Campaign, keep_patterns: bool) -> float:
 
 def _has_patterns(config: Config) -> bool:
     return any(campaign.family in {"atomistic", "autophasenn"} for campaign in config.campaigns)
+
+
+def _size(number: float) -> str:
+    if number < 1e6:
+        return "less than 1 MB"
+    return f"{number / _GB:.3g} GB" if number >= _GB else f"{number / 1e6:.0f} MB"
 
 
 def _existing(folder: Path) -> Path:

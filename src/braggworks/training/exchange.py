@@ -42,9 +42,10 @@ class Group:
         self.rank, self.size = world.rank, world.size
         self._device = device or torch.device("cpu")
 
-    def part(self, samples: int) -> slice:
-        """Return which of a global batch's samples are this process's; none, if there are fewer than processes."""
-        return slice(samples * self.rank // self.size, samples * (self.rank + 1) // self.size)
+    def part(self, samples: int, piece: int = 1) -> slice:
+        """Return which of a global batch's samples are this process's: as many whole pieces as others, or one less."""
+        pieces = -(-samples // piece)
+        return slice(piece * (pieces * self.rank // self.size), piece * (pieces * (self.rank + 1) // self.size))
 
     def sums(self, *values: float) -> list[float]:
         """Return the sums of numbers over all processes, the same on each."""

@@ -7,8 +7,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,48 +21,12 @@ from braggworks.errors import ConfigError, UserError
 from braggworks.losses import inpainting_loss
 from braggworks.networks import Network
 from braggworks.training.exchange import Group
+from braggworks.training.progress import Clock, EpochRecord, Progress
 from braggworks.training.samples import Sample, Samples
 
 
 class DivergedError(UserError):
     """The loss became infinite or no number."""
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """Losses of one epoch."""
-
-    epoch: int  # from 1
-    step: int  # optimiser steps since the start
-    train_loss: float
-    validation_loss: float
-    learning_rate: float
-
-
-@dataclass
-class Progress:
-    """Where training stands; JSON values only."""
-
-    epoch: int = 0  # complete epochs
-    position: int = 0  # samples of the running epoch that are done
-    loss_total: float = 0.0  # their losses, summed
-    starting_loss: float | None = None  # validation loss before the first step
-    best_loss: float | None = None
-    best_epoch: int = 0
-    bad_epochs: int = 0  # epochs without progress
-    learning_rate: float = 0.0
-    seconds: float = 0.0  # wall time of all pieces
-    reading_seconds: float = 0.0  # of those, waiting for samples
-    epochs: list[EpochRecord] = field(default_factory=list)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Progress:
-        """Rebuild from what `to_json` gave."""
-        return cls(**{**values, "epochs": [EpochRecord(**record) for record in values["epochs"]]})
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return asdict(self)
 
 
 class Trainer:
@@ -73,7 +35,8 @@ class Trainer:
     On a CPU and with one number of threads, the same steps give the same losses to the last bit, whether or not they
     were interrupted: `tensors` and `progress` hold everything that the next step depends on. Several processes take
     the same steps as one: each computes its part of a batch, and losses and gradients are summed. They hold the same
-    state at any time, so that another number of processes may go on from it.
+    state at any time, so that another number of processes may go on from it. With ``micro_batch``, a batch is computed
+    in the same pieces and summed in float64 by any number of processes, so that rounding does not differ either.
 
     Parameters
     ----------
@@ -99,6 +62,7 @@ class Trainer:
         self.group = group or Group()
         if self.group.size > 1:
             _check_layers(network)
+        self._trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.optimizer = Adam(self.network.parameters(), lr=config.learning_rate)
         self.scheduler = ReduceLROnPlateau(
             self.optimizer, factor=config.plateau_factor, patience=config.plateau_patience, threshold=0.0
@@ -187,15 +151,14 @@ class Trainer:
         DivergedError
             If the loss is no longer finite.
         """
-        clock = _Clock(self.progress, self.config.checkpoint_seconds, save)
+        clock = Clock(self.progress, self.config.checkpoint_seconds, save)
         self._asked_to_stop, self.told_to_stop = stopping, False
         if self.progress.starting_loss is None:
             self.progress.starting_loss = self.validate(validation)
         while self.progress.epoch < self.config.epochs and not self.told_to_stop:
             for batch in self._timed(train.batches(self.progress.epoch, self._remaining(len(train)), self._shares)):
-                before = self.progress.position
-                loss = self.step(batch)
-                report(self.progress.position - before, loss)
+                samples = min(self.config.batch_size, len(train) - self.progress.position)
+                report(samples, self.step(batch, samples))
                 if self.told_to_stop or len(self.step_losses) == last_step:
                     clock.save()
                     return False
@@ -208,31 +171,37 @@ class Trainer:
             clock.save()
         return self.progress.epoch == self.config.epochs
 
-    def step(self, batch: Sample) -> float:
+    def step(self, batch: Sample, samples: int | None = None) -> float:
         """Take one optimiser step and return the loss before it.
 
         Parameters
         ----------
         batch
             This process's part of the batch; it may hold no sample if another's does.
+        samples
+            Samples of all parts together; ``None`` if this is the only one.
         """
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        samples = len(batch.truth)
-        tensor = self._loss(batch) if samples else None
-        total, count = self._shared_sums(tensor, samples)
-        loss = total / count
+        samples = samples or len(batch.truth)
+        sums: list[Tensor] = []
+        mine = 0.0
+        for piece in self._pieces(batch):
+            tensor, share = self._loss(piece), len(piece.truth)
+            mine += tensor.item() * share
+            (tensor * (share / samples)).backward()  # type: ignore[no-untyped-call]
+            self._take_gradients(sums)
+        total = self._shared_sum(mine)
+        loss = total / samples
         if not math.isfinite(loss):
             raise DivergedError(
                 f"The training loss is {loss} at step {len(self.step_losses) + 1}: lower training.learning_rate "
                 f"(now {self.progress.learning_rate:g}), or check the data with `braggworks verify`."
             )
-        if tensor is not None:
-            (tensor * (samples / count)).backward()  # type: ignore[no-untyped-call]
-        self._sum_gradients()
+        self._sum_gradients(sums)
         self.optimizer.step()
         self.step_losses.append(loss)
-        self.progress.position += count
+        self.progress.position += samples
         self.progress.loss_total += total
         return loss
 
@@ -242,8 +211,8 @@ class Trainer:
         total = 0.0
         with torch.inference_mode():
             for batch in self._timed(samples.batches(0, np.arange(len(samples)), self._shares)):
-                tensor = self._loss(batch) if len(batch.truth) else None
-                total += self._shared_sums(tensor, len(batch.truth))[0]
+                mine = sum(self._loss(piece).item() * len(piece.truth) for piece in self._pieces(batch))
+                total += self._shared_sum(mine)
                 if self.told_to_stop:
                     return None
         return total / len(samples)
@@ -254,6 +223,8 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced):
             prediction = self.network(values, mask)
         return inpainting_loss(prediction.float(), truth, mask, self.config.loss)
+
+    # --- parts and pieces ---------------------------------------------------------------------------------------------
 
     def _remaining(self, samples: int) -> NDArray[np.int64]:
         """Return what the running epoch has not seen, in order."""
@@ -266,24 +237,41 @@ class Trainer:
         size = self.config.batch_size
         for start in range(0, len(order), size):
             batch = order[start : start + size]
-            yield batch[self.group.part(len(batch))]
+            yield batch[self.group.part(len(batch), self.config.micro_batch or 1)]
 
-    def _shared_sums(self, loss: Tensor | None, samples: int) -> tuple[float, int]:
-        """Return the loss of all processes' samples, summed, and their number; and learn who wants to stop."""
-        mine = 0.0 if loss is None else loss.item() * samples
-        total, count, stop = self.group.sums(mine, samples, self._asked_to_stop())
+    def _pieces(self, part: Sample) -> Iterator[Sample]:
+        """Yield what is computed at once of this process's part of a batch."""
+        samples = len(part.truth)
+        size = self.config.micro_batch or max(1, samples)
+        for start in range(0, samples, size):
+            yield Sample(*(tensor[start : start + size] for tensor in part))
+
+    def _shared_sum(self, mine: float) -> float:
+        """Return the sum over all processes, and learn whether one of them wants to stop."""
+        total, stop = self.group.sums(mine, self._asked_to_stop())
         self.told_to_stop = stop > 0
-        return total, round(count)
+        return total
 
-    def _sum_gradients(self) -> None:
-        """Add the gradients of all processes, in one exchange."""
-        if self.group.size == 1:
+    def _take_gradients(self, sums: list[Tensor]) -> None:
+        """Move the gradients of a piece into sums in float64, whose rounding does not depend on the number of parts."""
+        if not self.config.micro_batch:
             return
-        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        gradients = (torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        found = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._trained]
+        for number, gradient in enumerate(found):
+            if len(sums) <= number:
+                sums.append(torch.zeros_like(gradient, dtype=torch.float64))
+            sums[number] += gradient
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _sum_gradients(self, sums: list[Tensor]) -> None:
+        """Add the gradients of all pieces and processes, in one exchange."""
+        if self.group.size == 1 and not self.config.micro_batch:
+            return
+        kind = torch.float64 if self.config.micro_batch else torch.float32
+        found = sums or [torch.zeros_like(p) if p.grad is None else p.grad for p in self._trained]
+        flat = torch.cat([gradient.reshape(-1).to(kind) for gradient in found])
         self.group.add(flat)
-        for parameter, part in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
+        for parameter, part in zip(self._trained, torch.split(flat, [p.numel() for p in self._trained]), strict=True):
             # In the memory order of the parameter, as backward leaves it.
             parameter.grad = torch.empty_like(parameter, requires_grad=False).copy_(part.view(parameter.shape))
 
@@ -318,25 +306,6 @@ class Trainer:
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
-
-
-class _Clock:
-    """Adds wall time to the progress, and saves when it is time."""
-
-    def __init__(self, progress: Progress, every: float, save: Callable[[], None]) -> None:
-        self._progress, self._every, self._save = progress, every, save
-        self._counted = self._saved = time.monotonic()
-
-    def save(self) -> None:
-        now = time.monotonic()
-        self._progress.seconds += now - self._counted
-        self._counted = now
-        self._save()
-        self._saved = time.monotonic()
-
-    def save_if_due(self) -> None:
-        if time.monotonic() - self._saved >= self._every:
-            self.save()
 
 
 def _check_layers(network: nn.Module) -> None:
