@@ -80,12 +80,15 @@ def inject(site: Site, fault: Fault, number: int) -> Outcome | None:
     for attempt in range(_ATTEMPTS):
         chance = random.Random(f"{SEED} {site.mode.name} {fault.name} {number} {attempt}")
         campaign = chance.choice(site.project.names)
-        if event := fault.inject(site, campaign, chance):
+        event = fault.inject(site, campaign, chance)
+        missed = event is not None and event.said is not None and event.said.code == 0 and not site.mode.retries
+        if event is not None and not missed:
             outcome = Outcome(fault.name, number, campaign, list(event.rules))
             _judge(site, fault, event, outcome)
             outcome.seconds = round(time.monotonic() - start, 1)
             return outcome
-        if site.differing():  # what was removed for this attempt was not made again
+        # The run was over before the fault, or did not need what was damaged.
+        if site.differing():
             site.reset()
     return None
 
