@@ -58,7 +58,9 @@ def main() -> int:
             print(f"  {record.name} = {record.value:.4g}{interval} {record.unit or ''}", flush=True)
         output = args.results / f"{file}.json"
         old = read_records(output) if output.exists() else []
-        kept = [record for record in old if record.command != f"python -m benchmarks {name}"]
+        # A record may have moved here from another benchmark.
+        new = {record.name for record in measured}
+        kept = [r for r in old if r.command != f"python -m benchmarks {name}" and r.name not in new]
         write_records(output, sorted([*kept, *measured], key=lambda record: record.name))
     return 0
 

@@ -80,7 +80,8 @@ def inject(site: Site, fault: Fault, number: int) -> Outcome | None:
     for attempt in range(_ATTEMPTS):
         chance = random.Random(f"{SEED} {site.mode.name} {fault.name} {number} {attempt}")
         campaign = chance.choice(site.project.names)
-        if event := fault.inject(site, campaign, chance):
+        event = fault.inject(site, campaign, chance)
+        if event is not None and not _missed(site, event):
             outcome = Outcome(fault.name, number, campaign, list(event.rules))
             _judge(site, fault, event, outcome)
             outcome.seconds = round(time.monotonic() - start, 1)
@@ -88,6 +89,11 @@ def inject(site: Site, fault: Fault, number: int) -> Outcome | None:
         if site.differing():  # what was removed for this attempt was not made again
             site.reset()
     return None
+
+
+def _missed(site: Site, event: Event) -> bool:
+    """Return whether a run ended well before the fault; damage that nobody tells is no such thing."""
+    return event.said is not None and event.said.code == 0 and not event.damaged and not site.mode.retries
 
 
 def _judge(site: Site, fault: Fault, event: Event, outcome: Outcome) -> None:
