@@ -7,6 +7,8 @@ import torch.nn.functional as F  # noqa: N812
 from braggworks.config import NetworkConfig
 from braggworks.networks import NETWORKS, build
 from braggworks.networks.layers import DilatedBlock, SameConv3d, UpsampledConv3d
+from braggworks.networks.msd_net_2d import MSDNet2D
+from braggworks.networks.unet_2d import ModifiedUNet2D, UNet2D
 
 OPTIONS = (
     {"width": 0.25},
@@ -152,3 +154,23 @@ def test_dilated_block_keeps_its_input():
     y = DilatedBlock(3, 8, 2, (3, 2, 2, 1))(x)
     assert y.shape == (2, 11, 8, 8, 8)
     assert torch.equal(y[:, :3], x)
+
+
+# --- two dimensions ---
+
+
+@pytest.mark.parametrize(
+    ("network", "parameters"), [(UNet2D, 31_827_673), (ModifiedUNet2D, 32_652_337), (MSDNet2D, 322_458)]
+)
+def test_published_sizes_in_two_dimensions(network, parameters):
+    with torch.device("meta"):
+        assert network().parameter_count() == parameters
+
+
+@pytest.mark.parametrize("network", [UNet2D, ModifiedUNet2D, MSDNet2D])
+def test_a_fresh_residual_network_in_two_dimensions_returns_its_input(network):
+    values, mask = (part[:, :, 0] for part in patches(size=32))
+    assert torch.equal(network(0.1, mask_input=True, residual=True)(values, mask), values)
+    plain = network(0.1)(values, mask)
+    assert plain.shape == values.shape
+    assert 0 < plain.min() < plain.max() < 1

@@ -98,3 +98,8 @@ def _fold(kernel: int) -> tuple[Tensor, int, int]:
         for tap in range(kernel):
             fold[parity, (parity + tap - left) // 2 - first, tap] = 1
     return fold, -first, last
+
+
+def scaled(channels: Sequence[int], width: float) -> tuple[int, ...]:
+    """Return channel counts times `width`, to multiples of 4 and no less."""
+    return tuple(4 * max(1, round(count * width / 4)) for count in channels)
