@@ -20,7 +20,7 @@ from braggworks.errors import UserError
 from braggworks.launch import execute, plan, snakemake_command
 from braggworks.paths import Paths
 from braggworks.pilot import CampaignCost, measure_costs, pilot_config, pilot_targets, render_costs
-from braggworks.preflight import check_before_plan, check_before_run, read_profile
+from braggworks.preflight import check_before_plan, check_before_run, check_results, read_profile
 from braggworks.runlock import hold_run_lock
 from braggworks.site import with_site
 
@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> None:
     if not args.dry_run:
         # The pilot must fit on this machine; the whole run need not.
         check_before_run(pilot, profile)
+        check_results(pilot)
     cores = args.cores or (2 if profile.executor == "local" else None)
     command = snakemake_command(str(path), cores, args.profile, targets=pilot_targets(pilot))
     counts = plan(command)

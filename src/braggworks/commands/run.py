@@ -20,7 +20,14 @@ from braggworks.config import Config, load_config
 from braggworks.launch import execute, read_plan, snakemake_command
 from braggworks.paths import Paths
 from braggworks.planning import JobCounts, estimate_minutes, parse_job_counts
-from braggworks.preflight import Profile, check_before_plan, check_before_run, check_requests, read_profile
+from braggworks.preflight import (
+    Profile,
+    check_before_plan,
+    check_before_run,
+    check_requests,
+    check_results,
+    read_profile,
+)
 from braggworks.preflight.results import watch_results
 from braggworks.runlock import hold_run_lock
 from braggworks.site import with_site
@@ -72,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return 0
     check_requests(profile, planned_requests(planned))
+    check_results(config)
     started = time.monotonic()
     with hold_run_lock(paths.run_lock, profile.executor) as lock, watch_results(paths.run_lock, lock.descriptor):
         execute(command, sum(counts.values()), lock, Path(paths.workflow_log))

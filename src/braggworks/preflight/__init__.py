@@ -15,7 +15,7 @@ from braggworks.preflight.profiles import Profile, read_profile
 from braggworks.preflight.results import check_results
 from braggworks.preflight.slurm import check_cluster, check_requests
 
-__all__ = ["Profile", "check_before_plan", "check_before_run", "check_requests", "read_profile"]
+__all__ = ["Profile", "check_before_plan", "check_before_run", "check_requests", "check_results", "read_profile"]
 
 
 def check_before_plan(config: Config) -> None:
@@ -45,4 +45,3 @@ def check_before_run(config: Config, profile: Profile) -> None:
     check_disk(config)
     check_containers(config, profile)
     check_cluster(profile)
-    check_results(config)

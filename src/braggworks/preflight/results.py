@@ -13,7 +13,10 @@ from braggworks.files import check_writable
 
 
 def check_results(config: Config) -> None:
-    """Raise `UserError` where the results' folder is full, read-only, or someone else's."""
+    """Make the results' folder. Raises `UserError` where it is full, read-only, or someone else's.
+
+    It comes last of the checks, so that a refused run leaves no folder behind.
+    """
     check_writable(config.results)
 
 
