@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -18,9 +19,14 @@ _LEFT = (0, 0, 4096, 16384)
 
 
 def _fill(site: Site, chance: random.Random) -> None:
+    left = chance.choice(_LEFT)
     with (site.store / "ballast").open("wb") as stream:
-        free = os.statvfs(site.store).f_bavail * os.statvfs(site.store).f_frsize
-        os.posix_fallocate(stream.fileno(), 0, max(1, free - chance.choice(_LEFT)))
+        for _ in range(100):
+            free = os.statvfs(site.store).f_bavail * os.statvfs(site.store).f_frsize
+            # A job that writes at the same moment may take the room.
+            with contextlib.suppress(OSError):
+                os.posix_fallocate(stream.fileno(), 0, max(1, free - left))
+                return
 
 
 def _full_disk(site: Site, campaign: str, chance: random.Random) -> Event | None:
