@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -61,9 +62,9 @@ class SimulatedCampaign(CampaignBase):
     detector: DetectorConfig = Field(default_factory=DetectorConfig)
 
     @property
+    @abstractmethod
     def pattern_grid(self) -> tuple[str, int]:
         """Key of the pattern's voxels per axis, and their number."""
-        raise NotImplementedError
 
     @model_validator(mode="after")
     def _check_grid(self) -> Self:
