@@ -29,6 +29,8 @@ BENCHMARKS = {
     "scale": ("scale", "the plan of config/paper.yaml, and the share of core time that is no stage work"),
     "containers": ("scale", "the same run in uv environments and in Apptainer images: the same bytes and numbers"),
     "faults": ("scale", "faults of many kinds at random moments, and no lost, doubled or changed sample in the end"),
+    "faults.apptainer": ("scale", "the same where every job runs in its stage's image"),
+    "faults.slurm": ("scale", "the same under a real Slurm of one node, with faults of its own"),
     "training": ("scale", "training in two processes against one: rates, loss differences, reading"),
     "devices": ("dataset", "shape3d on the GPU against the CPU, where torch sees a GPU"),
 }
@@ -41,7 +43,7 @@ def main() -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="which; all without one")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="of records (%(default)s)")
-    parser.epilog = "\n".join(["benchmarks:", *(f"  {name:<11} {what}" for name, (_, what) in BENCHMARKS.items())])
+    parser.epilog = "\n".join(["benchmarks:", *(f"  {name:<16} {what}" for name, (_, what) in BENCHMARKS.items())])
     args = parser.parse_args()
     unknown = sorted(set(args.names) - set(BENCHMARKS))
     if unknown:
@@ -52,7 +54,9 @@ def main() -> int:
     for name in args.names or BENCHMARKS:
         file, what = BENCHMARKS[name]
         print(f"== {name}: {what}", flush=True)
-        measured = stamp(importlib.import_module(f"benchmarks.{name}").measure(), f"python -m benchmarks {name}")
+        module, _, mode = name.partition(".")
+        measure = importlib.import_module(f"benchmarks.{module}").measure
+        measured = stamp(measure(mode) if mode else measure(), f"python -m benchmarks {name}")
         for record in measured:
             interval = "" if record.low is None else f" [{record.low:.4g}, {record.high:.4g}]"
             print(f"  {record.name} = {record.value:.4g}{interval} {record.unit or ''}", flush=True)

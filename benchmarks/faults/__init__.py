@@ -5,8 +5,7 @@ removed, a run is started and disturbed, the recovery that docs/recovery.md name
 compared. Where the machine allows it, the results are a small file system of their own, which can fill up, become
 read-only and go away. Progress is kept in the folder: stopped and started again, it goes on.
 
-Settings of `python -m benchmarks faults`: BRAGGWORKS_FAULTS_MODE (local, apptainer, slurm), BRAGGWORKS_FAULTS_FOLDER,
-BRAGGWORKS_FAULTS_MINUTES.
+BRAGGWORKS_FAULTS_MINUTES ends a call after that time; BRAGGWORKS_FAULTS_FOLDER is where the folder of each mode lies.
 """
 
 from __future__ import annotations
@@ -21,15 +20,14 @@ from braggworks.records import Record
 
 def folder_of(mode: str) -> Path:
     """Return the folder in which a mode's faults are injected."""
-    default = Path(tempfile.gettempdir()) / f"braggworks-faults-{mode}"
-    return Path(os.environ.get("BRAGGWORKS_FAULTS_FOLDER", default))
+    parent = Path(os.environ.get("BRAGGWORKS_FAULTS_FOLDER", tempfile.gettempdir()))
+    return parent / f"braggworks-faults-{mode}"
 
 
-def measure() -> Iterator[Record]:
+def measure(mode: str = "local") -> Iterator[Record]:
     """Yield the numbers of all injections that are done, those of earlier calls among them."""
     from benchmarks.faults.campaign import records, run
 
-    mode = os.environ.get("BRAGGWORKS_FAULTS_MODE", "local")
     outcomes, left = run(mode, folder_of(mode), minutes=float(os.environ.get("BRAGGWORKS_FAULTS_MINUTES", "1e9")))
     if left:
         print(f"  {left} faults are still to be injected: run the same command again", flush=True)
