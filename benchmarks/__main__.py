@@ -35,15 +35,18 @@ BENCHMARKS = {
     "devices": ("dataset", "shape3d on the GPU against the CPU, where torch sees a GPU"),
 }
 
+# Half an hour each, and some need root: run where they are named.
+LONG = ("kills", "faults", "faults.apptainer", "faults.slurm")
+
 
 def main() -> int:
     """Run what the command line names."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which; all without one")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which; without one, all but the long ones")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="of records (%(default)s)")
-    parser.epilog = "\n".join(["benchmarks:", *(f"  {name:<16} {what}" for name, (_, what) in BENCHMARKS.items())])
+    parser.epilog = "\n".join(["benchmarks (* long):", *map(_line, BENCHMARKS)])
     args = parser.parse_args()
     unknown = sorted(set(args.names) - set(BENCHMARKS))
     if unknown:
@@ -51,7 +54,7 @@ def main() -> int:
 
     from braggworks.records import read_records, stamp, write_records
 
-    for name in args.names or BENCHMARKS:
+    for name in args.names or [name for name in BENCHMARKS if name not in LONG]:
         file, what = BENCHMARKS[name]
         print(f"== {name}: {what}", flush=True)
         module, _, mode = name.partition(".")
@@ -67,6 +70,10 @@ def main() -> int:
         kept = [r for r in old if r.command != f"python -m benchmarks {name}" and r.name not in new]
         write_records(output, sorted([*kept, *measured], key=lambda record: record.name))
     return 0
+
+
+def _line(name: str) -> str:
+    return f"{'*' if name in LONG else ' '} {name:<16} {BENCHMARKS[name][1]}"
 
 
 if __name__ == "__main__":
