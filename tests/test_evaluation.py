@@ -23,7 +23,6 @@ from braggworks.evaluation.sweeps import (
     score_gap_widths,
 )
 from braggworks.files import create_h5, write_json
-from braggworks.inpainting.model import Inpainter
 from braggworks.recipes import EvaluateRecipe, ShardRecipe
 
 PATCH = 16
@@ -169,7 +168,7 @@ class FakeInpainter:
 @pytest.fixture
 def fake(monkeypatch):
     inpainter = FakeInpainter()
-    monkeypatch.setattr(Inpainter, "load", lambda path: inpainter)
+    monkeypatch.setattr("braggworks.inpainting.model.load_inpainter", lambda path: inpainter)
     return inpainter
 
 

@@ -11,8 +11,9 @@ from braggworks.config import ScanConfig
 from braggworks.errors import ScanError
 from braggworks.evaluation.sweeps import interpolation
 from braggworks.inpainting.interpolation import interpolate
-from braggworks.inpainting.model import Inpainter
-from braggworks.inpainting.whole_scan import Slab, fill_scan, find_slabs, window_count
+from braggworks.inpainting.patch_inpainter import PatchInpainter
+from braggworks.inpainting.slabs import Slab, find_slabs
+from braggworks.inpainting.whole_scan import fill_scan, window_count
 from braggworks.recipes import ScanRecipe
 from braggworks.scans.readers import read_scan
 from braggworks.scans.scan import Scan
@@ -76,7 +77,7 @@ def test_cross_is_filled_and_its_crossing_comes_from_both_directions():
     crossing = slab(shape, 1, 12, 4) & slab(shape, 2, 20, 4)
     alone = fill_scan(pattern(shape), slab(shape, 2, 20, 4), LINEAR, patch=PATCH, stride=8)
     assert (first.predictions[crossing] > alone.predictions[crossing]).all()
-    assert first.windows == window_count(shape, find_slabs(mask), PATCH, 8) == 2 * 4 * 2
+    assert first.steps == window_count(shape, find_slabs(mask), PATCH, 8) == 2 * 4 * 2
 
 
 def test_the_network_sees_slabs_centred_and_normal_to_the_last_axis():
@@ -116,7 +117,7 @@ def test_stray_voxels_and_edges_are_interpolated():
     counts[mask] = np.nan
     found = fill_scan(counts, mask, lambda c, m: 1 / 0, patch=PATCH, stride=8)
     np.testing.assert_allclose(found.counts, linear(np.where(mask, 0, counts), mask), rtol=1e-5)
-    assert found.windows == 0
+    assert found.steps == 0
     assert found.counts.dtype == np.float32
 
 
@@ -132,10 +133,11 @@ def test_scans_and_gaps_that_do_not_fit_are_refused():
 # --- the verb ---
 
 
-class FakeInpainter:
+class FakeInpainter(PatchInpainter):
     """Fills gaps by linear interpolation."""
 
-    patch = PATCH
+    def __init__(self, path, stride):
+        self.patch, self.stride = PATCH, stride
 
     def fill(self, counts, mask):
         return LINEAR(counts, mask)
@@ -143,7 +145,7 @@ class FakeInpainter:
 
 @pytest.fixture
 def fake(monkeypatch):
-    monkeypatch.setattr(Inpainter, "load", lambda path: FakeInpainter())
+    monkeypatch.setattr("braggworks.inpainting.model.load_inpainter", FakeInpainter)
 
 
 @pytest.fixture
@@ -220,7 +222,7 @@ def test_missing_weights(scan, tmp_path, capsys):
 def test_a_dry_run_says_what_it_would_do(scan, tmp_path, fake, capsys):
     assert inpaint(scan, tmp_path, *CUT, "--dry-run") == 0
     said = capsys.readouterr().out
-    assert "24 windows of 16^3" in said
+    assert "in 24 windows" in said
     assert "gap normal to y: 4 px from 26" in said
     assert not (tmp_path / "out.cxi").exists()
 

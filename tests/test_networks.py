@@ -16,11 +16,16 @@ OPTIONS = (
     {"width": 0.25, "residual": True},
     {"width": 0.25, "mask_input": True, "residual": True},
 )
-every_network = pytest.mark.parametrize(
-    "config",
-    [NetworkConfig(name=name, **options) for name in NETWORKS for options in OPTIONS],
-    ids=lambda config: f"{config.name}-{config.width}-{config.mask_input}-{config.residual}",
-)
+PATCH_CONFIGS = [NetworkConfig(name="patch_inpainter_3d", **options) for options in OPTIONS]
+CONFIGS = [*PATCH_CONFIGS, *(NetworkConfig(name=name, width=0.1) for name in NETWORKS if name != "patch_inpainter_3d")]
+
+
+def name_of(config):
+    return f"{config.name}-{config.width}-{config.mask_input}-{config.residual}"
+
+
+every_network = pytest.mark.parametrize("config", CONFIGS, ids=name_of)
+every_patch_network = pytest.mark.parametrize("config", PATCH_CONFIGS, ids=name_of)
 
 
 def patches(batch=2, size=16, seed=0):
@@ -45,7 +50,7 @@ def stirred(config):
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_shape_is_preserved(config, blocks):
     network = build(config)
-    values, mask = patches(3, network.multiple * blocks)
+    values, mask = patches(3, max(8, network.multiple) * blocks)
     output = network(values, mask)
     assert output.shape == values.shape
     assert output.dtype == torch.float32
@@ -80,7 +85,7 @@ def test_samples_of_a_batch_do_not_meet(config):
     torch.testing.assert_close(together, alone)
 
 
-@every_network
+@every_patch_network
 def test_output_is_a_correction_in_the_gap_or_lies_between_0_and_1(config):
     network = stirred(config)
     values, mask = patches()
@@ -95,7 +100,7 @@ def test_output_is_a_correction_in_the_gap_or_lies_between_0_and_1(config):
     assert network.uses_prior == config.residual
 
 
-@every_network
+@every_patch_network
 def test_mask_is_seen_only_if_asked_for(config):
     network = stirred(config.model_copy(update={"residual": False}))
     values, mask = patches()

@@ -17,7 +17,7 @@ from braggworks.config import NetworkConfig
 from braggworks.datasets.reader import SampleDataset
 from braggworks.errors import FileError, ScanError
 from braggworks.inpainting.interpolation import interpolate_batch
-from braggworks.inpainting.model import Inpainter
+from braggworks.inpainting.model import load_inpainter
 from braggworks.networks import build
 from braggworks.training.checkpoints import Weights, read_state, read_weights, write_state, write_weights
 from braggworks.training.normalisation import denormalise, network_values, normalise
@@ -185,14 +185,14 @@ def test_foreign_weights_end_in_a_sentence(tmp_path, content, sentence):
     elif content is not None:
         path.write_bytes(content)
     with pytest.raises(FileError, match=sentence):
-        Inpainter.load(path)
+        load_inpainter(path)
 
 
 def test_weights_of_another_size_end_in_a_sentence(tmp_path):
     path = tmp_path / "weights.safetensors"
     write_weights(path, Weights(NETWORK, 16, build(NetworkConfig(width=0.2)).state_dict()))
     with pytest.raises(FileError, match="do not fit"):
-        Inpainter.load(path)
+        load_inpainter(path)
 
 
 def test_full_disk_keeps_the_old_state(tmp_path, monkeypatch):
@@ -216,7 +216,7 @@ def test_untrained_residual_network_fills_as_interpolation_does(tmp_path):
     write_weights(tmp_path / "w", Weights(NETWORK, 16, build(NETWORK).state_dict()))
     counts, mask = counts_and_mask(batch=5)
     hidden = np.where(mask, np.nan, counts).astype(np.float32)
-    inpainter = Inpainter.load(tmp_path / "w")
+    inpainter = load_inpainter(tmp_path / "w")
     filled = inpainter.fill(hidden, mask, batch=2)
     assert inpainter.patch == 16
     assert filled.dtype == np.float32
@@ -229,7 +229,7 @@ def test_untrained_residual_network_fills_as_interpolation_does(tmp_path):
 
 def test_filler_never_gives_negative_counts_and_checks_its_input(tmp_path):
     write_weights(tmp_path / "w", Weights(NETWORK, 16, build(NETWORK).state_dict()))
-    inpainter = Inpainter.load(tmp_path / "w")
+    inpainter = load_inpainter(tmp_path / "w")
     counts, mask = counts_and_mask()
     with torch.no_grad():
         inpainter.network.head.bias.fill_(-5)

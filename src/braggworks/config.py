@@ -10,7 +10,17 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from braggworks.campaigns import FAMILIES, MAX_GAP_PX, MAX_GRID, AnyCampaign, Campaign, Fraction, Model, Name
+from braggworks.campaigns import (
+    FAMILIES,
+    MAX_GAP_PX,
+    MAX_GRID,
+    AnyCampaign,
+    Campaign,
+    Fraction,
+    Model,
+    Name,
+    check_range,
+)
 from braggworks.errors import ConfigError
 from braggworks.mistakes import mistake_sentence
 
@@ -48,23 +58,55 @@ class SplitConfig(Model):
 
 
 class NetworkConfig(Model):
-    """The 3-D patch inpainter of Masto et al. (2024), or a smaller one of the same topology."""
+    """Which network, and how large; by default the 3-D patch inpainter of Masto et al. (2024) at its published size."""
 
-    name: Literal["patch_inpainter_3d"] = "patch_inpainter_3d"
-    width: float = Field(1.0, gt=0, le=4, description="Factor on all channel counts; 1 is the published size.")
-    mask_input: bool = Field(False, description="Give the gap mask as a second channel (not in the published network).")
-    residual: bool = Field(
-        False, description="Predict the difference from linear interpolation (not in the published network)."
+    name: Literal["patch_inpainter_3d", "plane_network"] = Field(
+        "patch_inpainter_3d",
+        description="plane_network is our own: one network for every gap width; it needs training.slabs.",
     )
+    width: float = Field(1.0, gt=0, le=4, description="Factor on all channel counts; 1 is the published size.")
+    mask_input: bool = Field(
+        False, description="Give the patch inpainter the gap mask as a second channel (not in the published network)."
+    )
+    residual: bool = Field(
+        False,
+        description="Let the patch inpainter predict the difference from linear interpolation (not published either).",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.name == "plane_network" and (self.mask_input or self.residual):
+            raise ValueError("mask_input and residual are options of patch_inpainter_3d: leave them out")
+        return self
 
 
 class LossConfig(Model):
-    """Weights of the published sum: in-gap error + SSIM + in-gap gradient error."""
+    """Weights of the terms: the published sum of in-gap error, SSIM and in-gap gradient error, and one of our own."""
 
     error: Literal["mae", "mse"] = Field("mse", description="Norm of the in-gap error and of the gradient error.")
     gap: float = Field(1.0, ge=0, le=1e6, description="Weight of the in-gap error.")
     ssim: float = Field(1.0, ge=0, le=1e6, description="Weight of 1 - SSIM.")
     gradient: float = Field(1.0, ge=0, le=1e6, description="Weight of the in-gap gradient error.")
+    relative: float = Field(
+        0.0, ge=0, le=1e6, description="Weight of the in-gap squared error over the variance there (not published)."
+    )
+
+
+class SlabConfig(Model):
+    """Gaps that are drawn anew in every epoch, slabs normal to any axis, instead of those in the shards."""
+
+    widths_px: tuple[int, int] = Field((2, 41), description="Narrowest and widest slab, in pixels.")
+    narrow_share: Fraction = Field(0.7, description="Share of the slabs that are at most 12 px wide.")
+    noise_free: Fraction = Field(0.5, description="Share of the samples that see expected counts, not Poisson ones.")
+    total_counts: tuple[float, float] = Field(
+        (1e5, 3e9), description="Photons in the whole pattern, log-uniform; at most as many as were simulated."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_range(self.widths_px, "widths_px", 1, MAX_GAP_PX)
+        check_range(self.total_counts, "total_counts", 1, 1e12)
+        return self
 
 
 class TrainingConfig(Model):
@@ -73,6 +115,7 @@ class TrainingConfig(Model):
     release: Name = Field(description="Release that is trained on.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seeds initial weights, order and augmentation.")
     network: NetworkConfig = Field(default_factory=NetworkConfig)
+    slabs: SlabConfig | None = Field(None, description="Left out, the gaps are those in the shards.")
     loss: LossConfig = Field(default_factory=LossConfig)
     epochs: int = Field(100, ge=1, le=100_000, description="Passes over the training samples.")
     batch_size: int = Field(32, ge=1, le=65_536, description="Samples per optimiser step, of all processes together.")
@@ -107,6 +150,12 @@ class TrainingConfig(Model):
     restarts: int = Field(
         3, ge=0, le=1_000, exclude=True, description="Times that the workflow goes on by itself after a time limit."
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.network.name == "plane_network") != (self.slabs is not None):
+            raise ValueError("plane_network and slabs go together: give both, `slabs: {}` for its defaults, or neither")
+        return self
 
     def options(self, threads: int) -> list[str]:
         """Return what defines no result as options of `braggworks train`, with the threads that a job was given."""

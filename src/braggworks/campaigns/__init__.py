@@ -15,6 +15,7 @@ from braggworks.campaigns.base import (
     Name,
     Shape,
     Task,
+    check_range,
 )
 from braggworks.campaigns.bodies import BodyConfig, PolygonConfig, PolyhedronConfig
 from braggworks.campaigns.crystals import (
@@ -88,4 +89,5 @@ __all__ = [
     "StoppedStrain",
     "Strain",
     "Task",
+    "check_range",
 ]

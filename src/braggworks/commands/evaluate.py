@@ -54,14 +54,14 @@ def run(args: argparse.Namespace) -> None:
 
     from braggworks.evaluation.sweeps import centre_gap, gap_width_dataset, interpolation, score_gap_widths
     from braggworks.files import atomic_path
-    from braggworks.inpainting.model import Inpainter
+    from braggworks.inpainting.model import load_inpainter
 
     torch.set_num_threads(args.threads)
     patches = _test_patches(args.manifest)
     for width in config.gap_widths_px:
         centre_gap(patches.counts.shape[-1], width)
-    inpainter = Inpainter.load(args.weights)
-    if inpainter.patch != patches.counts.shape[-1]:
+    inpainter = load_inpainter(args.weights)
+    if inpainter.patch not in (None, patches.counts.shape[-1]):
         raise FileError(
             f"{args.weights} fills patches of {inpainter.patch} px, and {args.manifest} holds patches of "
             f"{patches.counts.shape[-1]} px: use weights that were trained on this release."

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from braggworks.inpainting.whole_scan import Inpainted
     from braggworks.scans.scan import Scan
 
-DEFAULT_STRIDE = 8
 DEFAULT_OFFSET = (12, 12)
 
 
@@ -89,30 +88,32 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from braggworks.files import write_json
-    from braggworks.inpainting.model import Inpainter
+    from braggworks.inpainting.model import load_inpainter
 
     torch.set_num_threads(args.threads)
     scan = read_usable(args)
     gap = _gap(scan, work)
-    inpainter = Inpainter.load(args.weights)
-    _announce(scan, gap, work, inpainter.patch)
+    inpainter = load_inpainter(args.weights, work.stride_px)
+    _announce(scan, gap, inpainter)
     if args.dry_run:
         return
     began = time.perf_counter()
-    found = _fill(scan, gap, work, inpainter)
+    found = _fill(scan, gap, inpainter)
     seconds = time.perf_counter() - began
     fillings = _interpolations(scan, gap)
     _write(args.output, scan, gap, found, fillings["linear"])
     if gap.cut:
         scores = _scores(scan, gap.cut, work, {"network": found.counts, **fillings})
         if args.scores:
-            write_json(args.scores, {**scores, "seconds": seconds, "windows": found.windows})
+            write_json(args.scores, {**scores, "seconds": seconds, "steps": found.steps})
         _print(scores)
     print(f"{args.output}: {int(gap.mask.sum())} voxels filled in {seconds:.1f} s")
 
 
 def _work(args: argparse.Namespace) -> Work:
     """Join options and recipe; options win."""
+    from braggworks.inpainting.model import DEFAULT_STRIDE_PX
+
     cut, offset, stride = args.cut_cross, args.cut_offset, args.stride
     if args.recipe:
         scan = read_recipe(args, ScanRecipe).scan
@@ -120,7 +121,7 @@ def _work(args: argparse.Namespace) -> Work:
     if args.scores and cut is None:
         raise ScanError("--scores compares with counts under a synthetic gap: give --cut-cross, too.")
     y, x = offset or DEFAULT_OFFSET
-    return Work(cut, (y, x), stride or DEFAULT_STRIDE)
+    return Work(cut, (y, x), stride or DEFAULT_STRIDE_PX)
 
 
 def _gap(scan: Scan, work: Work) -> Gap:
@@ -139,35 +140,23 @@ def _gap(scan: Scan, work: Work) -> Gap:
     return Gap(scan.gap | cross, Cut(cross & ~scan.gap, start, peak))
 
 
-def _announce(scan: Scan, gap: Gap, work: Work, patch: int) -> None:
+def _announce(scan: Scan, gap: Gap, inpainter: Inpainter) -> None:
     """Say what will be done; refuse what cannot be."""
-    from braggworks.inpainting.whole_scan import check_slabs, find_slabs, window_count
+    from braggworks.inpainting.slabs import find_slabs
 
-    slabs = find_slabs(gap.mask)
-    check_slabs(scan.counts.shape, slabs, patch)
-    windows = window_count(scan.counts.shape, slabs, patch, work.stride_px)
+    steps = inpainter.steps(gap.mask)
     print(f"{scan.source}: {'x'.join(map(str, scan.counts.shape))}{', simulated' if scan.simulated else ''}")
-    for slab in slabs:
+    for slab in find_slabs(gap.mask):
         print(f"gap normal to {'zyx'[slab.axis]}: {slab.width} px from {slab.start}")
-    print(f"{int(gap.mask.sum())} voxels to fill with {windows} windows of {patch}^3 voxels, {work.stride_px} px apart")
+    print(f"{int(gap.mask.sum())} voxels to fill, in {steps} {inpainter.unit}s")
 
 
-def _fill(scan: Scan, gap: Gap, work: Work, inpainter: Inpainter) -> Inpainted:
+def _fill(scan: Scan, gap: Gap, inpainter: Inpainter) -> Inpainted:
     from tqdm import tqdm
 
-    from braggworks.inpainting.whole_scan import fill_scan, find_slabs, window_count
-
-    total = window_count(scan.counts.shape, find_slabs(gap.mask), inpainter.patch, work.stride_px)
     interval = 0.1 if sys.stderr.isatty() else 5
-    with tqdm(total=total, desc="inpaint", unit="window", mininterval=interval) as bar:
-        return fill_scan(
-            scan.counts,
-            gap.mask,
-            inpainter.fill,
-            patch=inpainter.patch,
-            stride=work.stride_px,
-            progress=bar.update,
-        )
+    with tqdm(total=inpainter.steps(gap.mask), desc="inpaint", unit=inpainter.unit, mininterval=interval) as bar:
+        return inpainter.fill_scan(scan.counts, gap.mask, bar.update)
 
 
 def _interpolations(scan: Scan, gap: Gap) -> dict[str, NDArray[Any]]:

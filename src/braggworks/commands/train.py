@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from braggworks.datasets.reader import SampleDataset
     from braggworks.networks import Network
     from braggworks.training.loop import Trainer
+    from braggworks.training.samples import Samples
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,23 +121,15 @@ def _fit(
     """Train; return None when all epochs are done, else the signals that came."""
     from tqdm import tqdm
 
-    from braggworks.training.samples import Samples, memory_needed
+    from braggworks.training.samples import memory_needed
 
     config, progress = trainer.config, trainer.progress
-    needed = sum(memory_needed(split) for split in splits.values()) * world.local_size
-    train, validation = (
-        Samples(
-            split,
-            prior=trainer.network.uses_prior,
-            seed=config.seed if config.augment and name == "train" else None,
-            in_memory=needed <= config.memory_mb << 20,
-            readers=config.readers,
-            pin=trainer.device.type == "cuda",
-        )
-        for name, split in splits.items()
-    )
+    prepared = config.slabs is None
+    needed = sum(memory_needed(split, prepared=prepared) for split in splits.values()) * world.local_size
+    in_memory = needed <= config.memory_mb << 20
+    train, validation = (_samples(trainer, splits[name], name, in_memory) for name in ("train", "validation"))
     if trainer.group.rank == 0:
-        where = "in memory" if needed <= config.memory_mb << 20 else "read while training"
+        where = "in memory" if in_memory else "read while training"
         print(
             f"Training on {trainer.group.size} x {trainer.device.type}, {config.precision}; samples {where} "
             f"({needed / 2**20:.0f} MB)",
@@ -167,6 +160,19 @@ def _fit(
             report=report,
         )
     return None if finished else caught
+
+
+def _samples(trainer: Trainer, split: SampleDataset, name: str, in_memory: bool) -> Samples:
+    """Return a split as training takes it; the validation is the same in every epoch."""
+    from braggworks.training.samples import Samples
+    from braggworks.training.slab_samples import SlabSamples
+
+    config = trainer.config
+    how: dict[str, Any] = {"in_memory": in_memory, "readers": config.readers, "pin": trainer.device.type == "cuda"}
+    if config.slabs:
+        return SlabSamples(split, config.slabs, batch_size=config.batch_size, seed=config.seed, **how)
+    seed = config.seed if config.augment and name == "train" else None
+    return Samples(split, prior=trainer.network.uses_prior, seed=seed, **how)
 
 
 def _stopped(trainer: Trainer, caught: list[int]) -> int:

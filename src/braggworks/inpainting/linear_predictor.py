@@ -7,13 +7,14 @@ from the data (N. Wiener, Extrapolation, Interpolation, and Smoothing of Station
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from braggworks.inpainting.interpolation import interpolate
+from braggworks.inpainting.slabs import Slab, find_slabs
 from braggworks.seeds import generator
 
 Float = NDArray[np.floating[Any]]
@@ -24,19 +25,6 @@ HALF = 2  # half the edge of the neighbourhood within a plane
 _RIDGE = 1e-2  # share of the mean variance of a neighbour
 _PLACES = 40_000  # to fit to
 _BLOCK = 20_000  # voxels predicted together
-
-
-class _Slab(NamedTuple):
-    """A run of masked planes, or part of one, normal to one axis."""
-
-    axis: int
-    start: int
-    width: int
-
-    @property
-    def where(self) -> tuple[slice, ...]:
-        """Index of its voxels."""
-        return (slice(None),) * self.axis + (slice(self.start, self.start + self.width),)
 
 
 def predict_gaps(values: Float, mask: NDArray[Any], planes: int = PLANES, half: int = HALF) -> Float:
@@ -63,7 +51,7 @@ def predict_gaps(values: Float, mask: NDArray[Any], planes: int = PLANES, half: 
     filled = interpolate(values, gap, "linear")
     if not gap.any():
         return filled
-    slabs = sorted(_slabs(gap), key=lambda slab: slab.width)
+    slabs = sorted(find_slabs(gap), key=lambda slab: slab.width)
     weights = {
         slab: _fit(np.moveaxis(filled, slab.axis, 2), np.moveaxis(gap, slab.axis, 2), slab.width, planes, half)
         for slab in slabs
@@ -84,20 +72,7 @@ def predict_gaps(values: Float, mask: NDArray[Any], planes: int = PLANES, half: 
     return filled
 
 
-def _slabs(gap: Bool) -> list[_Slab]:
-    """Return the runs of masked planes, away from the edges, of full height or full width."""
-    found = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        full = np.asarray(gap.all(axis=others))
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], full.astype(int), [0]])))
-        for start, stop in zip(edges[::2], edges[1::2], strict=True):
-            if start > 0 and stop < len(full):
-                found.append(_Slab(axis, int(start), int(stop - start)))
-    return found
-
-
-def _predict(filled: Float, slab: _Slab, weights: Float, planes: int, half: int) -> Float:
+def _predict(filled: Float, slab: Slab, weights: Float, planes: int, half: int) -> Float:
     """Return the slab's voxels, in the order of the array's axes."""
     view, stop = np.moveaxis(filled, slab.axis, 2), slab.start + slab.width
     sides = np.concatenate([view[..., slab.start - planes : slab.start], view[..., stop : stop + planes]], axis=2)

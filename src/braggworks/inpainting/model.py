@@ -1,74 +1,76 @@
-"""A trained network that fills gaps in counts."""
+"""Trained networks that fill gaps in counts, whatever their kind."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Protocol
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
-from braggworks.networks import Network
+from braggworks.inpainting.patch_inpainter import PatchInpainter
+from braggworks.inpainting.slab_inpainter import SlabInpainter
+from braggworks.inpainting.whole_scan import Inpainted, Progress
+from braggworks.networks.plane_network import PlaneNetwork
 from braggworks.training.checkpoints import load_network
-from braggworks.training.normalisation import Bool, Float32, denormalise, network_values, normalise
+
+Bool = NDArray[np.bool_]
+
+DEFAULT_STRIDE_PX = 8
 
 
-class Inpainter:
-    """A network with what it needs to work on counts.
+class Inpainter(Protocol):
+    """What fills gaps."""
 
-    Parameters
-    ----------
-    network
-        Trained network.
-    patch
-        Voxels per axis of the patches that it was trained on.
-    """
+    @property
+    def unit(self) -> str:
+        """What `steps` counts: window or slab."""
 
-    def __init__(self, network: Network, patch: int) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = network.to(self.device).eval()
-        self.patch = patch
+    @property
+    def patch(self) -> int | None:
+        """Voxels per axis of the patches that it fills; None for any."""
 
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read weights written by `braggworks train`. Raises `FileError` if they are missing, damaged or foreign."""
-        network, weights = load_network(path)
-        return cls(network, weights.patch)
+    def fill(self, counts: NDArray[np.float32], mask: Bool) -> NDArray[np.float32]:
+        """Return patches (patches, z, y, x) with their gaps filled; what lies under the mask is not looked at."""
 
-    def fill(self, counts: Float32, mask: Bool, batch: int = 32) -> Float32:
-        """Fill gaps.
+    def steps(self, mask: Bool) -> int:
+        """Return how much work a scan with this mask is. Raises `ScanError` if it cannot be done."""
+
+    def fill_scan(self, counts: NDArray[Any], mask: Bool, progress: Progress = lambda steps: None) -> Inpainted:
+        """Fill the gaps of a scan.
 
         Parameters
         ----------
         counts
-            Patches of shape (patches, `patch`, `patch`, `patch`) in counts; what lies in the gaps is not looked at.
+            (z, y, x) counts; what lies under the mask is not looked at.
         mask
-            True in the gaps; the same shape.
-        batch
-            Patches per pass through the network.
+            (z, y, x), true where nothing was measured.
+        progress
+            Called with the number of steps just done.
 
-        Returns
-        -------
-        ndarray
-            Patches in counts, float32: measured voxels as given, gaps as predicted, at least 0.
+        Raises
+        ------
+        ScanError
+            If it cannot be done, or everything is masked.
         """
-        if counts.shape != mask.shape or counts.shape[1:] != (self.patch,) * 3:
-            raise ValueError(
-                f"counts {counts.shape} and mask {mask.shape} must be patches of {self.patch} voxels per axis"
-            )
-        filled = np.array(counts, dtype=np.float32)
-        gap = np.asarray(mask, dtype=bool)
-        for start in range(0, len(filled), batch):
-            part = slice(start, start + batch)
-            predicted = self._predict(np.where(gap[part], np.float32(0), filled[part]), gap[part])
-            np.copyto(filled[part], predicted, where=gap[part])
-        return filled
 
-    def _predict(self, counts: Float32, mask: Bool) -> Float32:
-        scaled, scale = normalise(counts, mask)
-        values = torch.from_numpy(network_values(scaled, mask, prior=self.network.uses_prior))
-        with torch.inference_mode():
-            output = self.network(
-                values[:, None].to(self.device), torch.from_numpy(mask)[:, None].to(self.device).float()
-            )
-        return denormalise(output[:, 0].cpu().numpy(), scale)
+
+def load_inpainter(path: str | Path, stride_px: int = DEFAULT_STRIDE_PX) -> Inpainter:
+    """Read weights written by `braggworks train`.
+
+    Parameters
+    ----------
+    path
+        Safetensors file.
+    stride_px
+        Step between windows, for a network that fills patches.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, damaged or foreign.
+    """
+    network, weights = load_network(path)
+    if isinstance(network, PlaneNetwork):
+        return SlabInpainter(network)
+    return PatchInpainter(network, weights.patch, stride_px)

@@ -18,26 +18,13 @@ from numpy.typing import NDArray
 from braggworks.datasets.gaps import BORDER_PX
 from braggworks.errors import ScanError
 from braggworks.inpainting.interpolation import interpolate
+from braggworks.inpainting.slabs import Slab, find_slabs
 
 Fill = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.floating[Any]]]
 """Fills gaps: counts (batch, z, y, x), 0 in the gap, and the mask, true in the gap, to counts."""
 
-
-@dataclass(frozen=True)
-class Slab:
-    """Masked planes that lie side by side.
-
-    Parameters
-    ----------
-    axis
-        Axis (0, 1, 2 for z, y, x) that the slab is normal to.
-    start, width
-        First plane, and number of planes.
-    """
-
-    axis: int
-    start: int
-    width: int
+Progress = Callable[[int], object]
+"""Told how many steps of the work were just done."""
 
 
 @dataclass(frozen=True)
@@ -53,30 +40,14 @@ class Inpainted:
         where there is a single prediction or an interpolation.
     predictions
         (z, y, x) number of predictions of the network; 0 in measured voxels and where interpolation had to do.
-    windows
-        Number of windows that the network has seen.
+    steps
+        Number of windows or slabs that the network has filled.
     """
 
     counts: NDArray[Any]
     uncertainty: NDArray[np.float32]
     predictions: NDArray[np.uint16]
-    windows: int
-
-
-def find_slabs(mask: NDArray[np.bool_]) -> list[Slab]:
-    """Return the slabs of a mask (z, y, x): wholly masked planes, neighbours together, with measured ones around.
-
-    Planes at the array's edge are left out: with data on one side only there is nothing to inpaint from.
-    """
-    slabs = []
-    for axis in range(3):
-        planes = np.asarray(np.moveaxis(mask, axis, 0).reshape(mask.shape[axis], -1).all(axis=1))
-        starts = np.flatnonzero(~planes[:-1] & planes[1:]) + 1
-        ends = np.flatnonzero(planes[:-1] & ~planes[1:]) + 1
-        # An end before the first start, and a start after the last end, belong to planes at the array's edges.
-        ends = ends[ends > starts[0]] if len(starts) else ends[:0]
-        slabs += [Slab(axis, int(start), int(end - start)) for start, end in zip(starts, ends, strict=False)]
-    return slabs
+    steps: int
 
 
 def window_count(shape: tuple[int, ...], slabs: list[Slab], patch: int, stride: int) -> int:
@@ -109,7 +80,7 @@ def fill_scan(
     *,
     patch: int,
     stride: int,
-    progress: Callable[[int], object] = lambda windows: None,
+    progress: Progress = lambda windows: None,
     batch: int = 32,
 ) -> Inpainted:
     """Fill the gaps of a scan.

@@ -9,11 +9,13 @@ import torch
 from braggworks.config import NetworkConfig
 from braggworks.networks.base import Network
 from braggworks.networks.patch_inpainter_3d import PatchInpainter3D
+from braggworks.networks.plane_network import PlaneNetwork
 
 __all__ = ["NETWORKS", "Network", "build"]
 
 NETWORKS: dict[str, Callable[[NetworkConfig], Network]] = {
     "patch_inpainter_3d": PatchInpainter3D.from_config,
+    "plane_network": PlaneNetwork.from_config,
 }
 
 
@@ -30,10 +32,10 @@ def build(config: NetworkConfig, seed: int = 0) -> Network:
     Returns
     -------
     Network
-        On the CPU, in the memory order in which 3-D convolutions of few channels are fastest there.
+        On the CPU, in the memory order in which convolutions are fastest there.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = NETWORKS[config.name](config)
     # torch's annotation of `to` lacks the memory format of modules.
-    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[no-any-return, call-overload]
+    return network.to(memory_format=network.memory_format)  # type: ignore[no-any-return, call-overload]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import nn
 
 
@@ -17,6 +18,12 @@ class Network(nn.Module):
 
     multiple: ClassVar[int] = 1
     """Patches must have a multiple of this many voxels per axis."""
+
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last_3d
+    """Memory order in which its convolutions are fastest."""
+
+    absolute: ClassVar[bool] = False
+    """Whether ``values`` are ``log(1 + counts)`` as they are, because the network knows about noise."""
 
     uses_prior: bool = False
     """Whether the gaps of ``values`` hold a linear interpolation."""

@@ -17,7 +17,8 @@ from braggworks.errors import UserError
 from braggworks.seeds import identity_digest
 from braggworks.training.normalisation import network_values, normalise
 
-_BYTES_PER_VOXEL = 4 + 1 + 4 + 4 + 1  # counts and mask as read, and what is made of them
+_BYTES_READ = 4 + 1  # counts and mask
+_BYTES_PER_VOXEL = _BYTES_READ + 4 + 4 + 1  # and what is made of them
 _CHUNK = 64
 _READER_GRACE_SECONDS = 60
 
@@ -40,6 +41,10 @@ class Patches(Protocol):
     @property
     def gap_shapes(self) -> NDArray[np.uint8]:
         """Shape of each sample's gap, as a number in `braggworks.datasets.gaps.GAP_SHAPES`."""
+
+    @property
+    def metadata(self) -> dict[str, NDArray[Any]]:
+        """Further columns, one entry per sample."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -85,13 +90,13 @@ class Samples(Dataset[Sample]):
     ) -> None:
         self._patches, self._prior, self._seed = patches, prior, seed
         self._vertical = np.asarray(patches.gap_shapes) == GAP_SHAPES.index("vertical")
-        self._readers, self._pin = readers, pin
+        self._readers, self._pin = 0 if in_memory else readers, pin
         self._prepared = prepare(*patches.load_all(), prior=prior) if in_memory else None
 
     def __len__(self) -> int:
         return len(self._patches)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
+    def __getitem__(self, key: tuple[int, ...]) -> Sample:
         epoch, index = key
         if self._prepared is None:
             counts, mask = self._patches[index]
@@ -102,6 +107,13 @@ class Samples(Dataset[Sample]):
             return sample
         turn = identity_digest("augment", self._seed, epoch, index)
         return augment(sample, turn, swap=bool(self._vertical[index]))
+
+    def keys(
+        self, epoch: int, order: NDArray[np.int64], shares: Iterable[NDArray[np.int64]]
+    ) -> Iterator[list[tuple[int, ...]]]:
+        """Yield the keys of each share; `order` is what is left of the epoch."""
+        for share in shares:
+            yield [(epoch, int(index)) for index in share]
 
     def batches(
         self,
@@ -118,9 +130,9 @@ class Samples(Dataset[Sample]):
         """
         loader = DataLoader(
             self,
-            batch_sampler=_Plan(epoch, list(shares(order))),
+            batch_sampler=list(self.keys(epoch, order, shares(order))),
             collate_fn=_stack,
-            num_workers=self._readers if self._prepared is None and len(order) else 0,
+            num_workers=self._readers if len(order) else 0,
             worker_init_fn=_keep_reading,
             generator=torch.Generator(),
             pin_memory=self._pin,
@@ -138,20 +150,9 @@ class Samples(Dataset[Sample]):
             raise failure
 
 
-def memory_needed(patches: Patches) -> int:
-    """Return the bytes that are needed to hold and prepare all samples at once."""
-    return len(patches) * patches.size**3 * _BYTES_PER_VOXEL
-
-
-class _Plan:
-    """The keys of each batch, made when they are needed."""
-
-    def __init__(self, epoch: int, shares: list[NDArray[np.int64]]) -> None:
-        self._epoch, self._shares = epoch, shares
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for share in self._shares:
-            yield [(self._epoch, int(index)) for index in share]
+def memory_needed(patches: Patches, *, prepared: bool = True) -> int:
+    """Return the bytes that are needed to hold all samples at once, and to prepare them."""
+    return len(patches) * patches.size**3 * (_BYTES_PER_VOXEL if prepared else _BYTES_READ)
 
 
 def prepare(counts: NDArray[Any], mask: NDArray[Any], *, prior: bool) -> Sample:

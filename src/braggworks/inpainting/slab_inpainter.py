@@ -1,0 +1,175 @@
+"""Filling the gaps of scans and patches by the plane network: each slab in one pass, whatever its width and size."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from braggworks.inpainting.interpolation import interpolate
+from braggworks.inpainting.slabs import Part, cut_mask
+from braggworks.inpainting.whole_scan import Inpainted, Progress
+from braggworks.networks.plane_network import PLANES, PlaneNetwork
+
+Float32 = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+TURNS = ((False, False, False), (True, True, False), (False, True, True), (True, False, True))
+"""Views of a slab, mirrored across it, along its rows and along its columns: their predictions are averaged, and their
+scatter is the uncertainty."""
+
+SMALLEST = 64
+"""Parts of slabs with fewer voxels, such as hot pixels, are interpolated linearly."""
+
+_MARGIN = 48  # pixels around a part of a plane that the network sees
+_BATCH = 32
+
+
+class _Filled(NamedTuple):
+    logs: Float32  # (scans, z, y, x), log(1 + counts) without gaps
+    spread: Float32  # (z, y, x), scatter of the predictions in the first scan
+    number: NDArray[np.uint16]  # (z, y, x), of predictions
+
+
+class SlabInpainter:
+    """The plane network with what it needs to work on counts.
+
+    Parameters
+    ----------
+    network
+        Trained network.
+    """
+
+    unit = "slab"
+    patch = None
+
+    def __init__(self, network: PlaneNetwork) -> None:
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = network.to(self.device).eval()
+
+    def fill(self, counts: Float32, mask: Bool) -> Float32:
+        """Fill gaps of patches.
+
+        Parameters
+        ----------
+        counts
+            Patches of shape (patches, z, y, x) in counts; what lies in the gaps is not looked at.
+        mask
+            True in the gaps; the same shape.
+
+        Returns
+        -------
+        ndarray
+            Patches in counts, float32: measured voxels as given, gaps as predicted, at least 0.
+        """
+        filled = np.array(counts, dtype=np.float32)
+        gaps, kind = np.unique(mask.reshape(len(mask), -1), axis=0, return_inverse=True)
+        for number, gap in enumerate(gaps.reshape(-1, *mask.shape[1:])):
+            rows = np.flatnonzero(kind.reshape(-1) == number)
+            logs = self._fill(filled[rows], gap, lambda parts: None).logs
+            filled[rows] = np.where(gap, np.expm1(logs), filled[rows])
+        return filled
+
+    def steps(self, mask: Bool) -> int:
+        """Return how many parts of slabs a mask has; see `braggworks.inpainting.model.Inpainter`."""
+        return sum(len(parts) for parts in cut_mask(mask))
+
+    def fill_scan(self, counts: NDArray[Any], mask: Bool, progress: Progress = lambda parts: None) -> Inpainted:
+        """Fill the gaps of a scan; see `braggworks.inpainting.model.Inpainter`."""
+        found = self._fill(counts[None], mask, progress)
+        result = counts.astype(np.result_type(counts.dtype, np.float32))
+        result[mask] = np.expm1(found.logs[0][mask])
+        return Inpainted(result, found.spread, found.number, self.steps(mask))
+
+    def _fill(self, counts: NDArray[Any], mask: Bool, progress: Progress) -> _Filled:
+        """Fill scans (scans, z, y, x) that have one mask in common."""
+        logs = np.log1p(np.where(mask, counts.dtype.type(0), counts), dtype=np.float32, order="C")
+        rounds = cut_mask(mask)
+        unreached = mask.copy()
+        for part in (part for parts in rounds for part in parts):
+            unreached.reshape(-1)[part.voxels] = False
+        if unreached.any():  # as planes at the array's edge are
+            gap = np.broadcast_to(mask, logs.shape)
+            logs[:, unreached] = interpolate(logs, gap, "linear")[:, unreached]
+        found = _Filled(logs, np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.uint16))
+        for parts in rounds:
+            self._fill_round(found, parts, progress)
+        return found
+
+    def _fill_round(self, found: _Filled, parts: list[Part], progress: Progress) -> None:
+        """Fill parts that do not see each other; where they meet, their predictions are averaged."""
+        logs = found.logs.reshape(len(found.logs), -1)
+        place = np.unique(np.concatenate([part.voxels for part in parts]))
+        total, squares = np.zeros((len(logs), place.size)), np.zeros(place.size)
+        number, predictions = np.zeros(place.size), np.zeros(place.size, np.uint16)
+        for part in parts:
+            at = np.searchsorted(place, part.voxels)
+            small = part.voxels.size < SMALLEST
+            for values in [_line(found.logs, part)] if small else self._predict(found.logs, part):
+                total[:, at] += values
+                squares[at] += values[0] ** 2
+                number[at] += 1
+                predictions[at] += not small
+            progress(1)
+        mean = total / number
+        logs[:, place] = np.maximum(mean, 0)
+        found.spread.reshape(-1)[place] = np.sqrt(np.maximum(squares / number - mean[0] ** 2, 0))
+        found.number.reshape(-1)[place] = predictions
+
+    def _predict(self, logs: Float32, part: Part) -> list[NDArray[np.float64]]:
+        """Return the part's voxels in each scan, (scans, voxels), one array for each turn."""
+        slab, sides = part.slab, _sides(logs, part)
+        across = sides.place[0] - slab.start
+        return [
+            np.concatenate([self._turned(sides, batch, slab.width, turn) for batch in range(0, len(logs), _BATCH)])[
+                :, across, sides.place[1], sides.place[2]
+            ].astype(np.float64)
+            for turn in TURNS
+        ]
+
+    def _turned(self, sides: _Sides, batch: int, width: int, turn: tuple[bool, bool, bool]) -> Float32:
+        """Return the slab's planes of a few scans, (scans, width, rows, columns), as predicted from a mirrored view."""
+        flips = [axis + 1 for axis, flip in enumerate(turn) if flip]
+        before, after = (
+            torch.from_numpy(np.ascontiguousarray(planes[batch : batch + _BATCH])).to(self.device).flip(flips)
+            for planes in (sides.before, sides.after)
+        )
+        if turn[0]:
+            before, after = after, before
+        with torch.inference_mode():
+            planes: Tensor = self.network.continued(before, after, width)
+        return planes.flip(flips).cpu().numpy()
+
+
+class _Sides(NamedTuple):
+    before: Float32  # (scans, PLANES, rows, columns)
+    after: Float32
+    place: tuple[NDArray[np.intp], ...]  # of each voxel: plane of the scan, row and column of the planes above
+
+
+def _sides(logs: Float32, part: Part) -> _Sides:
+    """Return the planes on either side of a part, cut to the part and a margin."""
+    axis, start, stop = part.slab.axis, part.slab.start, part.slab.start + part.slab.width
+    view = np.moveaxis(logs, axis + 1, 1)
+    place = list(np.unravel_index(part.voxels, logs.shape[1:]))
+    across, rows, columns = place.pop(axis), *place
+    box = tuple(slice(max(0, int(found.min()) - _MARGIN), int(found.max()) + _MARGIN + 1) for found in (rows, columns))
+    length = view.shape[1]
+    # Beyond the array's edge, its last plane is repeated.
+    before = view[:, np.clip(np.arange(start - PLANES, start), 0, None)][:, :, *box]
+    after = view[:, np.clip(np.arange(stop, stop + PLANES), None, length - 1)][:, :, *box]
+    return _Sides(before, after, (across, rows - box[0].start, columns - box[1].start))
+
+
+def _line(logs: Float32, part: Part) -> NDArray[np.float64]:
+    """Return a part's voxels, (scans, voxels), by linear interpolation between the slab's neighbours."""
+    slab, shape = part.slab, logs.shape[1:]
+    across = np.unravel_index(part.voxels, shape)[slab.axis]
+    stride = int(np.prod(shape[slab.axis + 1 :]))
+    flat = logs.reshape(len(logs), -1)
+    low, high = (flat[:, part.voxels + (end - across) * stride] for end in (slab.start - 1, slab.start + slab.width))
+    share = (across - slab.start + 1) / (slab.width + 1)
+    return np.asarray((1 - share) * low + share * high)

@@ -1,0 +1,141 @@
+"""The plane network, our own: it fills a slab of any width and size at once, from the planes beside it."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Self
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from braggworks.config import NetworkConfig
+from braggworks.inpainting.continuation import continue_planes
+from braggworks.networks.base import Network
+
+PLANES = 8
+"""Measured planes on either side that the network sees."""
+
+_CHANNELS, _BLOCKS = 96, 8
+_DILATIONS = (1, 2, 4, 2)
+_FOLD = 2  # pixels per axis that become channels
+_WAVES = 24  # sines across the slab
+_SHOWN = 8  # places across the slab at which the network sees the smooth continuation
+_LEVEL_PX = 9  # neighbourhood of which the mean is taken off
+_SCALE = 4.0  # of log(1 + counts)
+
+
+class PlaneNetwork(Network):
+    """Predicts the difference of a slab from the smoothest continuation of its surroundings.
+
+    The planes beside the slab are the channels of a 2-D network, so that one pass fills the whole slab. The difference
+    is a sum of sines across the slab, 0 just outside of it, whose coefficients the network gives for every pixel of the
+    plane; the slab's width conditions every block (feature-wise gains and shifts, Perez et al. 2018,
+    10.1609/aaai.v32i1.11671). It starts as the continuation itself (`braggworks.inpainting.continuation`).
+
+    Parameters
+    ----------
+    width
+        Factor on the number of channels, 96.
+    """
+
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
+    absolute: ClassVar[bool] = True
+
+    def __init__(self, width: float = 1.0) -> None:
+        super().__init__()
+        channels = 8 * max(1, round(_CHANNELS * width / 8))
+        self.stem = nn.Conv2d((2 * PLANES + _SHOWN + 1) * _FOLD**2, channels, 3, padding=1)
+        self.condition = nn.Sequential(nn.Linear(3, 64), nn.SiLU(), nn.Linear(64, 2 * channels * _BLOCKS))
+        self.blocks = nn.ModuleList(_Block(channels, _DILATIONS[i % len(_DILATIONS)]) for i in range(_BLOCKS))
+        self.head = nn.Conv2d(channels, _WAVES * _FOLD**2, 3, padding=1)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
+
+    @classmethod
+    def from_config(cls, config: NetworkConfig) -> Self:
+        """Build the network that a configuration describes."""
+        return cls(config.width)
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Return patches whose gap, one slab normal to the last axis and the same in all, is filled.
+
+        Parameters
+        ----------
+        values
+            ``log(1 + counts)``, shape (batch, 1, z, y, x); where fewer than `PLANES` planes lie beside the slab, the
+            last one is repeated.
+        mask
+            1 in the slab.
+        """
+        inside = torch.nonzero(mask[0, 0, 0, 0])[:, 0]
+        start, width = int(inside[0]), len(inside)
+        planes = values[:, 0].movedim(-1, 1)
+        steps, last = torch.arange(PLANES, device=planes.device), planes.shape[1] - 1
+        before = planes[:, (start - PLANES + steps).clamp(min=0)]
+        after = planes[:, (start + width + steps).clamp(max=last)]
+        filled = self.continued(before, after, width)
+        parts = [planes[:, :start], filled.to(planes.dtype), planes[:, start + width :]]
+        return torch.cat(parts, 1).movedim(1, -1)[:, None]
+
+    def continued(self, before: Tensor, after: Tensor, width: int) -> Tensor:
+        """Return the planes of slabs.
+
+        Parameters
+        ----------
+        before, after
+            ``log(1 + counts)`` of the planes on either side, in the order in which they lie: (batch, `PLANES`, z, y).
+        width
+            Planes in each slab.
+
+        Returns
+        -------
+        Tensor
+            Shape (batch, width, z, y).
+        """
+        with torch.autocast(before.device.type, enabled=False):
+            smooth = continue_planes(before[:, -2:], after[:, :2], width)
+        level = torch.cat([before[:, -2:], after[:, :2]], 1).mean(1, keepdim=True)
+        level = F.avg_pool2d(level, _LEVEL_PX, 1, _LEVEL_PX // 2, count_include_pad=False)
+        x = torch.cat([torch.cat([before, after, _shown(smooth)], 1) - level, level], 1) / _SCALE
+        rows, columns = x.shape[-2:]
+        x = F.pad(x, (0, -columns % _FOLD, 0, -rows % _FOLD), mode="replicate")
+        x = self.stem(F.pixel_unshuffle(x, _FOLD).contiguous(memory_format=torch.channels_last))
+        about = torch.tensor([math.log(width) / 2, 1 / width, width / 20], device=x.device)
+        conditions = self.condition(about).view(len(self.blocks), 2, -1, 1, 1)
+        for block, (gain, shift) in zip(self.blocks, conditions, strict=True):
+            x = block(x, gain, shift)
+        waves = F.pixel_shuffle(self.head(F.silu(x)), _FOLD)[..., :rows, :columns]
+        return smooth + torch.einsum("bkzy,kw->bwzy", waves.float(), _sines(width).to(smooth)) * _SCALE
+
+
+class _Block(nn.Module):
+    """Two convolutions beside the identity, with which it starts."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        for parameter in self.second.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+        y = self.first(F.silu(x)) * (1 + gain) + shift
+        found: Tensor = x + self.second(F.silu(y))
+        return found
+
+
+def _shown(planes: Tensor) -> Tensor:
+    """Return planes at evenly spaced places across the slab, from edge to edge."""
+    width = planes.shape[1]
+    place = ((torch.arange(_SHOWN, device=planes.device) + 0.5) / _SHOWN * (width + 1) - 1).clamp(0, width - 1)
+    low = place.long()
+    share = (place - low)[:, None, None].to(planes)
+    return torch.lerp(planes[:, low], planes[:, (low + 1).clamp(max=width - 1)], share)
+
+
+def _sines(width: int) -> Tensor:
+    """Return sines that are 0 just outside the slab, shape (`_WAVES`, width); those that it cannot hold are 0."""
+    wave, place = torch.arange(1, _WAVES + 1)[:, None], torch.arange(1, width + 1)
+    found = torch.sin(math.pi * wave * place / (width + 1)) * math.sqrt(2 / (width + 1))
+    return torch.where(wave <= width, found, torch.zeros(()))
