@@ -118,6 +118,21 @@ def test_a_traceback_is_quoted_from_its_end(run: Run) -> None:
     assert quoted[0] == f"  | {lines[-9]}"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "OpenBLAS error: Memory allocation still failed after 10 retries, giving up.",
+        "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 3 GiB",
+        "RuntimeError: [enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.",
+        "terminate called after throwing an instance of 'std::bad_alloc'",
+    ],
+)
+def test_a_librarys_words_about_memory_are_understood(run: Run, words: str) -> None:
+    run.say(start(4), ended("returned non-zero exit status 1"), error(4))
+    run.job_log(f"Traceback (most recent call last):\n{words}\n")
+    assert "ran out of memory: use fewer --cores or free some memory, and run the same command again." in run.lines[0]
+
+
 @pytest.mark.parametrize("width", [300, 100_000])
 def test_a_quote_is_bounded(run: Run, width: int) -> None:
     run.say(start(4), ended("returned non-zero exit status 1"), error(4))

@@ -17,6 +17,10 @@ _SLURM_LINE = 300
 
 _TOLD = re.compile(r"braggworks [a-z-]+: \S")
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Warning)(: |$)")
+# In the words of Python, of C and C++ libraries and of torch.
+_NO_MEMORY = re.compile(
+    r"MemoryError|[Mm]emory allocation|[Cc]annot allocate memory|bad_alloc|out of memory|not enough memory"
+)
 _SLURM = re.compile(r"SLURM status is: '([A-Z_]+)")
 _AGAIN = "run the same command again"
 
@@ -70,6 +74,8 @@ def failure_reason(job: LoggedJob, log: WorkflowLog | None = None) -> str:
         return f"failed: {told[-1]}"
     if killed := _killed(job, code):
         return killed
+    if any(_NO_MEMORY.search(line) for line in lines):
+        return _out_of_something(job, "ran out of memory")
     if raised := [line for line in lines if _RAISED.match(line)]:
         return f"failed with {raised[-1].rstrip('.')}, which it did not expect."
     if lines:
