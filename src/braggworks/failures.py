@@ -72,10 +72,8 @@ def failure_reason(job: LoggedJob, log: WorkflowLog | None = None) -> str:
     code = _exit_code(job)
     if told := [line for line in lines if _TOLD.match(line)]:
         return f"failed: {told[-1]}"
-    if killed := _killed(job, code):
+    if killed := _killed(job, code) or _without_memory(job, lines):
         return killed
-    if any(_NO_MEMORY.search(line) for line in lines):
-        return _out_of_something(job, "ran out of memory")
     if raised := [line for line in lines if _RAISED.match(line)]:
         return f"failed with {raised[-1].rstrip('.')}, which it did not expect."
     if lines:
@@ -159,6 +157,11 @@ def _killed(job: LoggedJob, code: int | None) -> str | None:
     return (
         f"crashed ({known.get(number, f'signal {number}')}){in_slurm}: {_AGAIN}; if it crashes there again, report it."
     )
+
+
+def _without_memory(job: LoggedJob, lines: list[str]) -> str | None:
+    """Return what to do where the last words are a library's complaint about memory."""
+    return _out_of_something(job, "ran out of memory") if any(_NO_MEMORY.search(line) for line in lines) else None
 
 
 def _ended_by_slurm(job: LoggedJob, in_slurm: str) -> str | None:
