@@ -236,6 +236,18 @@ def test_learning_rate_falls_on_a_plateau_and_survives_a_stop(tmp_path, manifest
     assert rates[-1] < 0.05
 
 
+def test_a_cosine_rises_falls_to_nothing_and_survives_a_stop(tmp_path, manifest):
+    values = recipe(epochs=4, schedule="cosine", learning_rate=0.01)
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    assert cli.main(arguments(whole, manifest, values)) == 0
+    while not (pieces / "weights.safetensors").exists():
+        assert cli.main(arguments(pieces, manifest, values, "--stop-after-steps", "5")) == 0
+    same_run(pieces, whole)
+    rates = [float(row.split(",")[4]) for row in (whole / "history.csv").read_text().splitlines()[1:]]
+    assert rates == sorted(rates, reverse=True)
+    assert 0 < rates[-1] < 0.1 * rates[0] < 0.001
+
+
 def test_warm_start_begins_with_the_parents_weights(tmp_path, manifest, unbroken, capsys):
     child = manifest.with_name("child.json")
     write_json(child, {**read_json(manifest), "release": "child", "warm_start": "tiny"})

@@ -120,6 +120,11 @@ class TrainingConfig(Model):
     epochs: int = Field(100, ge=1, le=100_000, description="Passes over the training samples.")
     batch_size: int = Field(32, ge=1, le=65_536, description="Samples per optimiser step, of all processes together.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Adam's initial learning rate.")
+    schedule: Literal["plateau", "cosine"] = Field(
+        "plateau",
+        description="plateau: the rate drops where the validation loss stays; cosine: it rises over the first "
+        "hundredth of the training, and then falls to 0 at its end.",
+    )
     plateau_patience: int = Field(5, ge=0, le=1_000, description="Epochs without progress before the rate drops.")
     plateau_factor: float = Field(0.5, gt=0, lt=1, description="Factor on the rate at a plateau.")
     augment: bool = Field(True, description="Random flips, and swaps of the two axes that lie in the gap's plane.")

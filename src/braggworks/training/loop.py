@@ -24,6 +24,8 @@ from braggworks.training.exchange import Group
 from braggworks.training.progress import Clock, EpochRecord, Progress
 from braggworks.training.samples import Sample, Samples
 
+_WARM_UP = 0.01  # share of the training
+
 
 class DivergedError(UserError):
     """The loss became infinite or no number."""
@@ -158,6 +160,7 @@ class Trainer:
         while self.progress.epoch < self.config.epochs and not self.told_to_stop:
             for batch in self._timed(train.batches(self.progress.epoch, self._remaining(len(train)), self._shares)):
                 samples = min(self.config.batch_size, len(train) - self.progress.position)
+                self._follow_schedule(len(train))
                 report(samples, self.step(batch, samples))
                 if self.told_to_stop or len(self.step_losses) == last_step:
                     clock.save()
@@ -170,6 +173,14 @@ class Trainer:
         if self.told_to_stop:
             clock.save()
         return self.progress.epoch == self.config.epochs
+
+    def _follow_schedule(self, samples: int) -> None:
+        """Set the learning rate, where it follows from how much of the training is done."""
+        if self.config.schedule == "cosine":
+            done = (self.progress.epoch + self.progress.position / samples) / self.config.epochs
+            rising = min(1.0, max(done, _WARM_UP / 100) / _WARM_UP)
+            rate = self.config.learning_rate * rising * (1 + math.cos(math.pi * done)) / 2
+            self.progress.learning_rate = self.optimizer.param_groups[0]["lr"] = rate
 
     def step(self, batch: Sample, samples: int | None = None) -> float:
         """Take one optimiser step and return the loss before it.
@@ -299,9 +310,10 @@ class Trainer:
         if progress.best_loss is None or validation_loss < progress.best_loss:
             progress.best_loss, progress.best_epoch = validation_loss, progress.epoch
             self.best = self._weights()
-        self.scheduler.step(validation_loss)
-        progress.bad_epochs = self.scheduler.num_bad_epochs
-        progress.learning_rate = self.optimizer.param_groups[0]["lr"]
+        if self.config.schedule == "plateau":
+            self.scheduler.step(validation_loss)
+            progress.bad_epochs = self.scheduler.num_bad_epochs
+            progress.learning_rate = self.optimizer.param_groups[0]["lr"]
         progress.position, progress.loss_total = 0, 0.0
 
     def _weights(self) -> dict[str, Tensor]:
