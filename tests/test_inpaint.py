@@ -137,7 +137,7 @@ class FakeInpainter(PatchInpainter):
     """Fills gaps by linear interpolation."""
 
     def __init__(self, path, stride):
-        self.patch, self.stride = PATCH, stride
+        self.patch, self.stride, self.widths_px = PATCH, stride, (3, 6)
 
     def fill(self, counts, mask):
         return LINEAR(counts, mask)

@@ -245,7 +245,7 @@ def inpainter(tmp_path):
     network = build(SMALL)
     torch.manual_seed(0)
     torch.nn.init.normal_(network.head.weight, std=0.02)
-    write_weights(tmp_path / "w.safetensors", Weights(SMALL, 40, network.state_dict()))
+    write_weights(tmp_path / "w.safetensors", Weights(SMALL, 40, (2, 12), network.state_dict()))
     found = load_inpainter(tmp_path / "w.safetensors")
     assert isinstance(found, SlabInpainter)
     return found

@@ -159,7 +159,7 @@ def test_state_comes_back_whole_and_is_refused_by_another_run(tmp_path):
 
 
 def test_equal_weights_give_equal_bytes(tmp_path):
-    weights = Weights(NETWORK, 16, build(NETWORK).state_dict())
+    weights = Weights(NETWORK, 16, (2, 12), build(NETWORK).state_dict())
     for name in "ab":
         write_weights(tmp_path / name, weights)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -190,7 +190,7 @@ def test_foreign_weights_end_in_a_sentence(tmp_path, content, sentence):
 
 def test_weights_of_another_size_end_in_a_sentence(tmp_path):
     path = tmp_path / "weights.safetensors"
-    write_weights(path, Weights(NETWORK, 16, build(NetworkConfig(width=0.2)).state_dict()))
+    write_weights(path, Weights(NETWORK, 16, (2, 12), build(NetworkConfig(width=0.2)).state_dict()))
     with pytest.raises(FileError, match="do not fit"):
         load_inpainter(path)
 
@@ -213,7 +213,7 @@ def test_full_disk_keeps_the_old_state(tmp_path, monkeypatch):
 
 
 def test_untrained_residual_network_fills_as_interpolation_does(tmp_path):
-    write_weights(tmp_path / "w", Weights(NETWORK, 16, build(NETWORK).state_dict()))
+    write_weights(tmp_path / "w", Weights(NETWORK, 16, (2, 12), build(NETWORK).state_dict()))
     counts, mask = counts_and_mask(batch=5)
     hidden = np.where(mask, np.nan, counts).astype(np.float32)
     inpainter = load_inpainter(tmp_path / "w")
@@ -228,7 +228,7 @@ def test_untrained_residual_network_fills_as_interpolation_does(tmp_path):
 
 
 def test_filler_never_gives_negative_counts_and_checks_its_input(tmp_path):
-    write_weights(tmp_path / "w", Weights(NETWORK, 16, build(NETWORK).state_dict()))
+    write_weights(tmp_path / "w", Weights(NETWORK, 16, (2, 12), build(NETWORK).state_dict()))
     inpainter = load_inpainter(tmp_path / "w")
     counts, mask = counts_and_mask()
     with torch.no_grad():

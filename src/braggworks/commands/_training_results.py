@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from braggworks.config import TrainingConfig
 from braggworks.datasets.gaps import GAP_SHAPES
 from braggworks.datasets.reader import SampleDataset
 from braggworks.files import sha256_of, write_json, write_text
@@ -70,8 +71,8 @@ def write_results(
     splits: dict[str, SampleDataset],
 ) -> None:
     """Write weights, history and card, and say how it went."""
-    patch = splits["train"].size
-    write_weights(args.weights, Weights(recipe.training.network, patch, trainer.best))
+    config, train = recipe.training, splits["train"]
+    write_weights(args.weights, Weights(config.network, train.size, _widths(config, train), trainer.best))
     write_text(args.history, history_table(trainer))
     card = _card(args, recipe, trainer, splits)
     write_json(args.card, card)
@@ -127,13 +128,23 @@ def _card(
             "best_epoch": progress.best_epoch,
             "final": asdict(last),
         },
-        "limits": _limits(train),
+        "limits": _limits(config, train),
     }
 
 
-def _limits(train: SampleDataset) -> str:
+def _widths(config: TrainingConfig, train: SampleDataset) -> tuple[int, int]:
+    """Return the narrowest and the widest gap of the training, in pixels."""
+    if config.slabs:
+        return config.slabs.widths_px
+    widths = train.gap_widths[train.gap_widths > 0]
+    return int(widths.min()), int(widths.max())
+
+
+def _limits(config: TrainingConfig, train: SampleDataset) -> str:
     widths = ", ".join(str(width) for width in sorted(set(train.gap_widths.tolist()) - {0}))
     shapes = " and ".join(GAP_SHAPES[shape] for shape in sorted(set(train.gap_shapes.tolist())))
+    if config.slabs:
+        widths, shapes = "{} to {}".format(*config.slabs.widths_px), "slab"
     ratios = train.metadata["oversampling"]
     # Scans have no known ratio.
     measured, ratios = bool((ratios == 0).any()), ratios[ratios > 0]

@@ -1,11 +1,12 @@
 """Fill the gaps of a scan with a trained network.
 
-Gaps are what the scan's own mask, or the one given, says was not measured. With --cut-cross a synthetic cross gap is
-cut into measured counts, filled, and compared with them. The output is a CXI file: the filled counts, with no voxel
-masked, so that phasing uses them; and, in entry_1/braggworks, which voxels were filled (filled), what went in (gapped),
-linear interpolation (linear), the standard deviation of log(1 + counts) over overlapping predictions (uncertainty;
-their scatter, which is several times smaller than the error with its noise), their number (predictions), and, for a
-synthetic gap, the measured counts (measured).
+Gaps are what the scan's own mask, or the one given, says was not measured; --mask auto finds full rows and columns
+that counted nothing, and --mask eiger2m, or another detector's name, takes that detector's. With --cut-cross a
+synthetic cross gap is cut into measured counts, filled, and compared with them. The output is a CXI file: the filled
+counts, with no voxel masked, so that phasing uses them; and, in entry_1/braggworks, which voxels were filled (filled),
+what went in (gapped), linear interpolation (linear), the standard deviation of log(1 + counts) over the predictions
+of each voxel (uncertainty; their scatter, which is several times smaller than the error with its noise), their number
+(predictions), and, for a synthetic gap, the measured counts (measured).
 
 example:
     braggworks inpaint prepared.cxi --weights weights.safetensors --output out.cxi --cut-cross 6 --cut-offset 12 12
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     add_reading_arguments(parser)
     parser.add_argument("--weights", required=True, metavar="SAFETENSORS", help="trained weights")
-    parser.add_argument("--output", required=True, metavar="CXI", help="file to write")
+    parser.add_argument("--output", "--out", required=True, metavar="CXI", help="file to write")
     parser.add_argument("--recipe", metavar="JSON", help="synthetic gap and stride, as JSON text or a JSON file")
     parser.add_argument("--cut-cross", type=positive_int, metavar="PX", help="cut a synthetic cross gap of this width")
     parser.add_argument(
@@ -75,7 +76,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("DY", "DX"),
         help="from the peak to the synthetic gap's first pixel (default: 12 12)",
     )
-    parser.add_argument("--stride", type=positive_int, metavar="PX", help="step between windows (default: 8)")
+    parser.add_argument(
+        "--stride", type=positive_int, metavar="PX", help="step between windows of the patch inpainter (default: 8)"
+    )
+    parser.add_argument("--peak-in-gap", action="store_true", help="fill a gap although it covers the peak")
     parser.add_argument("--scores", metavar="JSON", help="comparison with the measured counts to write")
     parser.add_argument("--threads", type=positive_int, default=1, metavar="N", help="processor threads (default: 1)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
@@ -93,6 +97,8 @@ def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     scan = read_usable(args)
     gap = _gap(scan, work)
+    # A synthetic gap is where it was asked for.
+    _check(scan, gap, covered=args.peak_in_gap or gap.cut is not None)
     inpainter = load_inpainter(args.weights, work.stride_px)
     _announce(scan, gap, inpainter)
     if args.dry_run:
@@ -140,6 +146,15 @@ def _gap(scan: Scan, work: Work) -> Gap:
     return Gap(scan.gap | cross, Cut(cross & ~scan.gap, start, peak))
 
 
+def _check(scan: Scan, gap: Gap, *, covered: bool) -> None:
+    """Refuse what no network can fill."""
+    from braggworks.inpainting.checks import check_peak, check_signal
+
+    if not covered:
+        check_peak(scan.counts, gap.mask, scan.source)
+    check_signal(scan.counts, gap.mask, scan.source)
+
+
 def _announce(scan: Scan, gap: Gap, inpainter: Inpainter) -> None:
     """Say what will be done; refuse what cannot be."""
     from braggworks.inpainting.slabs import find_slabs
@@ -148,6 +163,9 @@ def _announce(scan: Scan, gap: Gap, inpainter: Inpainter) -> None:
     print(f"{scan.source}: {'x'.join(map(str, scan.counts.shape))}{', simulated' if scan.simulated else ''}")
     for slab in find_slabs(gap.mask):
         print(f"gap normal to {'zyx'[slab.axis]}: {slab.width} px from {slab.start}")
+        low, high = inpainter.widths_px
+        if not low <= slab.width <= high:
+            print(f"warning: the network was trained on gaps of {low} to {high} px; its accuracy here is not known")
     print(f"{int(gap.mask.sum())} voxels to fill, in {steps} {inpainter.unit}s")
 
 

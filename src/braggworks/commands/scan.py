@@ -45,15 +45,35 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what says how a scan is read."""
     parser.add_argument("scan", metavar="SCAN", help="CXI, HDF5, npz, npy or tif file, or a folder of tif files")
     parser.add_argument("--dataset", metavar="NAME", help="array in the file (default: CXI's place, or the largest)")
-    parser.add_argument("--mask", metavar="FILE", help="further mask, of the scan's or a frame's shape; 0 is measured")
+    parser.add_argument(
+        "--mask",
+        metavar="auto|FILE|DETECTOR",
+        help="further mask: full rows and columns without counts (auto); a file of the scan's or a frame's shape, "
+        "where 0 is measured; or the gaps of a detector, such as maxipix or eiger2m",
+    )
+    parser.add_argument(
+        "--roi-origin",
+        type=_not_negative,
+        nargs=2,
+        default=(0, 0),
+        metavar=("Y", "X"),
+        help="first pixel of the scan's frames on the detector and in larger fields (default: 0 0)",
+    )
     parser.add_argument("--bad-to-mask", action="store_true", help="mask NaN, infinite and negative counts")
 
 
 def read_usable(args: argparse.Namespace) -> Scan:
     """Read and check the scan that the arguments of `add_reading_arguments` name."""
+    from pathlib import Path
+
+    from braggworks.scans.masks import is_known, with_known_mask
     from braggworks.scans.readers import read_scan, usable
 
-    return usable(read_scan(args.scan, args.dataset, args.mask), bad_to_mask=args.bad_to_mask)
+    known = args.mask if args.mask and is_known(args.mask) and not Path(args.mask).exists() else None
+    scan = read_scan(args.scan, args.dataset, None if known else args.mask)
+    if known:
+        scan = with_known_mask(scan, known, tuple(args.roi_origin))
+    return usable(scan, bad_to_mask=args.bad_to_mask)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,14 +87,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         group = parser.add_mutually_exclusive_group()
         group.add_argument(f"--{name}", metavar="FILE", help=f"{what} to use (default: the file's own)")
         group.add_argument(f"--no-{name}", action="store_true", help=f"apply no {what}")
-    parser.add_argument(
-        "--roi-origin",
-        type=_not_negative,
-        nargs=2,
-        default=(0, 0),
-        metavar=("Y", "X"),
-        help="first pixel of the scan's frames in larger fields (default: 0 0)",
-    )
     parser.add_argument("--keep-hot-pixels", action="store_true", help="do not mask hot pixels")
 
 

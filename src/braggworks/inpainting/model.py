@@ -30,6 +30,10 @@ class Inpainter(Protocol):
     def patch(self) -> int | None:
         """Voxels per axis of the patches that it fills; None for any."""
 
+    @property
+    def widths_px(self) -> tuple[int, int]:
+        """Narrowest and widest gap that it was trained on, in pixels."""
+
     def fill(self, counts: NDArray[np.float32], mask: Bool) -> NDArray[np.float32]:
         """Return patches (patches, z, y, x) with their gaps filled; what lies under the mask is not looked at."""
 
@@ -72,5 +76,5 @@ def load_inpainter(path: str | Path, stride_px: int = DEFAULT_STRIDE_PX) -> Inpa
     """
     network, weights = load_network(path)
     if isinstance(network, PlaneNetwork):
-        return SlabInpainter(network)
-    return PatchInpainter(network, weights.patch, stride_px)
+        return SlabInpainter(network, weights.widths_px)
+    return PatchInpainter(network, weights.patch, weights.widths_px, stride_px)

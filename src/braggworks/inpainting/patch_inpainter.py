@@ -23,16 +23,18 @@ class PatchInpainter:
         Trained network.
     patch
         Voxels per axis of the patches that it was trained on.
+    widths_px
+        Narrowest and widest gap that it was trained on, in pixels.
     stride
         Step between the windows of a scan, in voxels.
     """
 
     unit = "window"
 
-    def __init__(self, network: Network, patch: int, stride: int = 8) -> None:
+    def __init__(self, network: Network, patch: int, widths_px: tuple[int, int], stride: int = 8) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device).eval()
-        self.patch, self.stride = patch, stride
+        self.patch, self.widths_px, self.stride = patch, widths_px, stride
 
     def fill(self, counts: Float32, mask: Bool, batch: int = 32) -> Float32:
         """Fill gaps.

@@ -41,12 +41,15 @@ class SlabInpainter:
     ----------
     network
         Trained network.
+    widths_px
+        Narrowest and widest gap that it was trained on, in pixels.
     """
 
     unit = "slab"
     patch = None
 
-    def __init__(self, network: PlaneNetwork) -> None:
+    def __init__(self, network: PlaneNetwork, widths_px: tuple[int, int]) -> None:
+        self.widths_px = widths_px
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device).eval()
 

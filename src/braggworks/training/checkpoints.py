@@ -26,10 +26,23 @@ _STATE = "training state"
 
 @dataclass(frozen=True)
 class Weights:
-    """Trained weights and what is needed to use them."""
+    """Trained weights and what is needed to use them.
+
+    Parameters
+    ----------
+    network
+        Which network.
+    patch
+        Voxels per axis of the patches that it was trained on.
+    widths_px
+        Narrowest and widest gap that it was trained on, in pixels.
+    tensors
+        The weights.
+    """
 
     network: NetworkConfig
     patch: int
+    widths_px: tuple[int, int]
     tensors: dict[str, Tensor]
 
 
@@ -41,6 +54,7 @@ def write_weights(path: str | Path, weights: Weights) -> None:
         "network": weights.network.model_dump(mode="json"),
         "normalisation": normalisation.NAME,
         "patch": weights.patch,
+        "widths_px": list(weights.widths_px),
     }
     _write(path, about, weights.tensors)
 
@@ -58,11 +72,12 @@ def read_weights(path: str | Path) -> Weights:
         if (about["kind"], about["task"], about["normalisation"]) != (_WEIGHTS, "inpaint", normalisation.NAME):
             raise ValueError
         network, patch = NetworkConfig.model_validate(about["network"]), int(about["patch"])
+        low, high = map(int, about["widths_px"])
     except (KeyError, TypeError, ValueError, ValidationError):
         raise FileError(
             f"{path} holds no inpainting weights that this version can use: give a file that `braggworks train` wrote."
         ) from None
-    return Weights(network, patch, tensors)
+    return Weights(network, patch, (low, high), tensors)
 
 
 def load_network(path: str | Path) -> tuple[Network, Weights]:

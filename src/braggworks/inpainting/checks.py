@@ -1,0 +1,67 @@
+"""What makes a gap impossible or doubtful to fill, said before anything is filled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braggworks.errors import ScanError
+from braggworks.inpainting.slabs import Slab, cut_mask, find_slabs
+
+Bool = NDArray[np.bool_]
+
+_NEAR_PX = 2  # a maximum this close to a gap is the flank of a peak inside of it
+_BESIDE_PX = 8  # measured pixels on either side of a gap that must hold a count
+_SMALLEST = 64  # voxels of a gap; fewer are hot pixels
+
+
+def check_peak(counts: NDArray[Any], mask: Bool, source: str) -> None:
+    """Refuse a gap that covers the Bragg peak.
+
+    The pattern falls off from its peak, so that where the gap covers it, the brightest measured voxel lies at the gap's
+    edge.
+
+    Parameters
+    ----------
+    counts
+        (z, y, x) counts; what lies under the mask is not looked at.
+    mask
+        (z, y, x), true where nothing was measured.
+    source
+        The scan's name, for the sentence.
+
+    Raises
+    ------
+    ScanError
+        If the peak is covered.
+    """
+    brightest = np.unravel_index(int(np.argmax(np.where(mask, 0, counts))), mask.shape)
+    gap = np.zeros(mask.shape, bool)
+    for part in (part for parts in cut_mask(mask) for part in parts if part.voxels.size >= _SMALLEST):
+        gap.reshape(-1)[part.voxels] = True
+    near = tuple(slice(max(0, int(n) - _NEAR_PX), int(n) + _NEAR_PX + 1) for n in brightest)
+    if gap[near].any():
+        place = ", ".join(str(int(n)) for n in brightest)
+        raise ScanError(
+            f"{source}: the brightest measured voxel, (z, y, x) = ({place}), lies at the edge of the gap, so that the "
+            "gap covers the Bragg peak, which nothing beside it tells: move the detector, or pass --peak-in-gap."
+        )
+
+
+def check_signal(counts: NDArray[Any], mask: Bool, source: str) -> None:
+    """Raise `ScanError` if nothing was counted beside the gap; parameters as for `check_peak`."""
+    for slab in find_slabs(mask):
+        view, hidden = np.moveaxis(counts, slab.axis, 0), np.moveaxis(mask, slab.axis, 0)
+        beside = slice(max(0, slab.start - _BESIDE_PX), slab.start + slab.width + _BESIDE_PX)
+        if not np.where(hidden[beside], 0, view[beside]).any():
+            raise ScanError(
+                f"{source}: no pixel within {_BESIDE_PX} px of the gap normal to {'zyx'[slab.axis]} at {slab.start} "
+                "counted anything, so that there is nothing to continue: check the mask, or crop the scan."
+            )
+
+
+def too_wide(slabs: list[Slab], widest_px: int) -> list[Slab]:
+    """Return the slabs that are wider than what a network was trained on."""
+    return [slab for slab in slabs if slab.width > widest_px]
