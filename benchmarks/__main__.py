@@ -1,4 +1,4 @@
-"""Run benchmarks and write their records to benchmarks/results/: one file for datasets, one for scale.
+"""Run benchmarks and write their records to benchmarks/results/, a file each for datasets, scale and inpainting.
 
 Records that are not measured again stay as they are, each with its own command, commit, machine and date.
 
@@ -32,11 +32,13 @@ BENCHMARKS = {
     "faults.apptainer": ("scale", "the same where every job runs in its stage's image"),
     "faults.slurm": ("scale", "the same under a real Slurm of one node, with faults of its own"),
     "training": ("scale", "training in two processes against one: rates, loss differences, reading"),
+    "inpainting": ("inpainting", "gaps in patches of simulated patterns, by width, oversampling ratio and noise"),
+    "inpainting_scan": ("inpainting", "gaps cut into a measured scan, the network against every baseline"),
     "devices": ("dataset", "shape3d on the GPU against the CPU, where torch sees a GPU"),
 }
 
 # Half an hour each, and some need root: run where they are named.
-LONG = ("kills", "faults", "faults.apptainer", "faults.slurm")
+LONG = ("inpainting", "kills", "faults", "faults.apptainer", "faults.slurm")
 
 
 def main() -> int:

@@ -1,0 +1,133 @@
+"""How well gaps in patches of simulated patterns are filled, by width, oversampling ratio and noise.
+
+The patterns are those of config/inpainting-test.yaml, which no network is trained on, scaled to a maximum of 1e5 as
+published, noise-free and with Poisson noise. Gaps of up to 12 px lie in the centre of 32^3 patches, as published; wider
+ones in the centre of 64^3 patches, of which the middle 32^2 pixels of the gap are scored. All methods see the same
+patches. The share of linear interpolation's error that is removed compares means of 1 - PCC. The weights are those that
+BRAGGWORKS_WEIGHTS names.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from braggworks.evaluation.gap_protocol import class_means, draw_patches, smooth
+from braggworks.evaluation.metrics import cluster_bootstrap, pcc, strata
+from braggworks.evaluation.sweeps import centre_gap, interpolation
+from braggworks.inpainting.model import load_inpainter
+from braggworks.inpainting.whole_scan import Fill
+from braggworks.records import Record
+from braggworks.seeds import generator
+
+SEED = 0
+CONFIG, RESULTS = "config/inpainting-test.yaml", Path("results/inpainting-test")
+PUBLISHED = {3: 0.9886, 6: 0.9767, 9: 0.9549, 12: 0.9463}
+OVERSAMPLINGS = (6, 2, 3, 4, 5, 7)
+WIDTHS = (3, 6, 9, 12, 24, 38)
+NARROW, WIDE, SCORED = 32, 64, 32
+MOST = 1e5
+# Patches of each ratio; the published protocol has 1000, at one ratio.
+PATCHES, OTHERS = 1000, 300
+STRATA = 4
+BATCH = 50
+
+
+def measure() -> Iterator[Record]:
+    """Yield correlations, and shares of the error that is removed."""
+    inpainter = load_inpainter(os.environ["BRAGGWORKS_WEIGHTS"])
+    methods: dict[str, Fill] = {name: interpolation(name) for name in ("nearest", "linear", "cubic")}
+    methods |= {"smooth": smooth, "network": inpainter.fill}
+    for ratio in OVERSAMPLINGS:
+        patterns = _patterns(ratio)
+        for noisy in (False, True):
+            for width in WIDTHS:
+                yield from _cell(methods, patterns, ratio, width, noisy=noisy)
+
+
+def _cell(
+    methods: dict[str, Fill], patterns: list[NDArray[np.float64]], ratio: int, width: int, *, noisy: bool
+) -> Iterator[Record]:
+    """Yield the records of one ratio, width and kind of counts."""
+    size = NARROW if width <= max(PUBLISHED) else WIDE
+    number = PATCHES if ratio == OVERSAMPLINGS[0] else OTHERS
+    patches, particle = _patches(patterns, number, size, ratio, noisy=noisy)
+    scores = {name: _scores(fill, patches, width) for name, fill in methods.items()}
+    kind = f"{', Poisson noise' if noisy else ', noise-free'}, {size}^3 patches of {len(patterns)} particles"
+    about = {"n": number, "seed": SEED}
+    suffix = f"gap{width}" if ratio == OVERSAMPLINGS[0] else f"gap{width}.oversampling{ratio}"
+    suffix += ".poisson" if noisy else ""
+    sums = patches.sum(axis=(1, 2, 3), dtype=np.float64)
+    for name, found in scores.items():
+        stem = "inpaint.pcc" if name == "network" else f"inpaint.pcc.{name}"
+        interval = cluster_bootstrap(found, particle, SEED)
+        published = PUBLISHED.get(width) if ratio == OVERSAMPLINGS[0] and name == "network" and not noisy else None
+        value = float(class_means(found, sums).mean())
+        text = f"mean over 20 classes of intensity; plain mean {interval.mean:.4f}{kind}, oversampling {ratio}"
+        # The interval is that of the plain mean, moved to the mean over classes.
+        bounds = {"low": interval.low + value - interval.mean, "high": interval.high + value - interval.mean}
+        yield Record(f"{stem}.{suffix}", value, "1", published=published, source=text, **bounds, **about)
+    errors = {name: 1 - float(np.nanmean(found)) for name, found in scores.items()}
+    removed = 1 - errors["network"] / errors["linear"]
+    tail = f"gap{width}.oversampling{ratio}{'.poisson' if noisy else ''}"
+    text = f"share of linear interpolation's 1 - PCC, {errors['linear']:.4f}, that is removed{kind}"
+    yield Record(f"inpaint.error_removed.{tail}", removed, "1", source=text, **about)
+    member = strata(sums, STRATA)
+    means = {name: [float(np.nanmean(f[member == s])) for s in range(STRATA)] for name, f in scores.items()}
+    best = [max(means[name][s] for name in means if name != "network") for s in range(STRATA)]
+    above = sum(mine > other for mine, other in zip(means["network"], best, strict=True))
+    text = f"of {STRATA} strata of intensity, those above every interpolation and the smooth continuation{kind}"
+    yield Record(f"inpaint.strata_above.{tail}", above, "strata", source=text, **about)
+
+
+def _scores(fill: Fill, patches: NDArray[np.float32], width: int) -> NDArray[np.float64]:
+    size = patches.shape[-1]
+    gap = centre_gap(size, width)
+    scored, edge = np.zeros_like(gap), (size - SCORED) // 2
+    scored[edge : size - edge, edge : size - edge] = gap[edge : size - edge, edge : size - edge]
+    found = []
+    for start in tqdm(range(0, len(patches), BATCH), desc=f"{width} px", leave=False, mininterval=10):
+        truth = patches[start : start + BATCH]
+        mask = np.broadcast_to(gap, truth.shape)
+        filled = fill(np.where(mask, np.float32(0), truth), mask)
+        found.append(pcc(np.log1p(truth), np.log1p(filled), np.broadcast_to(scored, truth.shape)))
+    return np.concatenate(found)
+
+
+def _patches(
+    patterns: list[NDArray[np.float64]], number: int, size: int, ratio: int, *, noisy: bool
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return patches, as many of each particle as of any other, and whose they are."""
+    found, particle = [], []
+    for index, pattern in enumerate(patterns):
+        rng = generator("inpainting benchmark", SEED, ratio, index, size)
+        share = number // len(patterns) + (index < number % len(patterns))
+        seen: NDArray[Any] = rng.poisson(pattern) if noisy else pattern
+        found.append(draw_patches(seen, share, size, rng).astype(np.float32))
+        particle += [index] * share
+    return np.concatenate(found), np.array(particle)
+
+
+def _patterns(ratio: int) -> list[NDArray[np.float64]]:
+    """Return the noise-free patterns of one oversampling ratio, made where they are missing."""
+    folder = RESULTS / f"campaigns/gaps-oversampling-{ratio}/patterns-nufft"
+    if not folder.exists():
+        command = [".envs/workflow/bin/braggworks", "run", CONFIG, "--datasets", "--cores", str(os.cpu_count())]
+        subprocess.run(command, check=True)
+    found = []
+    for path in sorted(folder.glob("*.h5")):
+        with h5py.File(path) as file:
+            names: list[str] = []
+            file.visititems(lambda name, item, names=names: names.append(name) if name.endswith("amplitude") else None)
+            for name in sorted(names):
+                intensity = np.abs(file[name][0].astype(np.complex128)) ** 2
+                found.append(intensity * (MOST / intensity.max()))
+    return found

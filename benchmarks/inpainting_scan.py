@@ -1,0 +1,76 @@
+"""How well gaps that are cut into a measured scan are filled, by width and distance from the peak.
+
+The scan is the 128^3 crop around the maximum of aps34idc_au_scan54.cxi in the folder BRAGGWORKS_TEST_DATA. A gap is a
+slab normal to the last axis, whose first pixel lies so many pixels from the peak; the correlation of log(1 + counts) is
+that of all its voxels. The weights are those that BRAGGWORKS_WEIGHTS names.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from braggworks.evaluation.gap_protocol import smooth
+from braggworks.evaluation.metrics import pcc
+from braggworks.inpainting.interpolation import METHODS, interpolate
+from braggworks.inpainting.linear_predictor import predict_gaps
+from braggworks.inpainting.model import load_inpainter
+from braggworks.inpainting.variational import fill_total_variation
+from braggworks.records import Record
+from braggworks.scans.prepare import crop, crop_window, find_peak
+from braggworks.scans.readers import read_scan, usable
+
+SCAN, CROP = "aps34idc_au_scan54.cxi", 128
+WIDTHS, STARTS = (3, 6, 12, 38), (6, 12, 20)
+Fill = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.floating[Any]]]
+
+
+def measure() -> Iterator[Record]:
+    """Yield the correlation of every method in every cell, and in how many the network is best."""
+    inpainter = load_inpainter(os.environ["BRAGGWORKS_WEIGHTS"])
+    counts, peak = _crop()
+    methods: dict[str, Fill] = {name: _on_logs(lambda v, m, n=name: interpolate(v, m, n)) for name in METHODS}
+    methods["smooth"] = lambda values, mask: smooth(values[None], mask[None])[0]
+    methods["total_variation"] = _on_logs(fill_total_variation)
+    methods["predictor"] = _on_logs(predict_gaps)
+    methods["network"] = lambda values, mask: inpainter.fill_scan(values, mask).counts
+    above, seconds = 0, []
+    for width in WIDTHS:
+        for start in STARTS:
+            mask = np.zeros(counts.shape, bool)
+            mask[..., peak[2] + start : peak[2] + start + width] = True
+            scores = {}
+            for name, fill in tqdm(methods.items(), desc=f"{width} px from {start}", leave=False, mininterval=10):
+                begun = time.perf_counter()
+                filled = fill(np.where(mask, np.float32(0), counts), mask)
+                seconds += [time.perf_counter() - begun] if name == "network" else []
+                scores[name] = float(pcc(np.log1p(counts)[None], np.log1p(filled)[None], mask[None])[0])
+            for name, score in scores.items():
+                stem = "inpaint.aps" if name == "network" else f"inpaint.aps.{name}"
+                yield Record(f"{stem}.gap{width}.from{start}", score, "1", n=int(mask.sum()), source="PCC in the gap")
+            above += scores["network"] > max(score for name, score in scores.items() if name != "network")
+    cells = len(WIDTHS) * len(STARTS)
+    yield Record("inpaint.aps.cells_above_best_baseline", above, "cells", n=cells, source=f"of {cells}")
+    yield Record("inpaint.aps.seconds", float(np.median(seconds)), "s", n=cells, source="one slab of 128^2 pixels")
+
+
+def _crop() -> tuple[NDArray[np.float32], tuple[int, int, int]]:
+    """Return counts around the peak as they were measured, and the peak."""
+    scan = usable(read_scan(Path(os.environ["BRAGGWORKS_TEST_DATA"]) / SCAN))
+    place = find_peak(scan.counts, scan.mask).position
+    start, extent, _ = crop_window(scan.counts.shape, place, CROP)
+    found = crop(scan, start, extent)
+    z, y, x = (int(p - s) for p, s in zip(place, start, strict=True))
+    return found.counts.astype(np.float32), (z, y, x)
+
+
+def _on_logs(fill: Fill) -> Fill:
+    """Return a filler of counts from one of log(1 + counts)."""
+    return lambda counts, mask: np.expm1(np.maximum(fill(np.log1p(counts), mask), 0))
