@@ -13,13 +13,14 @@ from releases import files_below, make_release
 from safetensors.torch import save_file
 from training_inputs import NETWORK, counts_and_mask
 
-from braggworks.config import NetworkConfig
+from braggworks.config import NetworkConfig, TrainingConfig
 from braggworks.datasets.reader import SampleDataset
 from braggworks.errors import FileError, ScanError
 from braggworks.inpainting.interpolation import interpolate_batch
 from braggworks.inpainting.model import load_inpainter
 from braggworks.networks import build
 from braggworks.training.checkpoints import Weights, read_state, read_weights, write_state, write_weights
+from braggworks.training.loop import Trainer
 from braggworks.training.normalisation import denormalise, network_values, normalise
 from braggworks.training.progress import Progress
 from braggworks.training.samples import Sample, Samples, augment, memory_needed, prepare
@@ -207,6 +208,21 @@ def test_full_disk_keeps_the_old_state(tmp_path, monkeypatch):
         write_state(path, "run", {}, {"a": torch.ones(2)})
     assert not read_state(path, "run")[1]["a"].any()
     assert files_below(tmp_path) == {Path("state.safetensors")}
+
+
+def test_a_long_gradient_is_shortened():
+    steps = {}
+    for norm in (None, 1e-3):
+        network = build(NETWORK)
+        before = [parameter.detach().clone() for parameter in network.parameters()]
+        config = TrainingConfig(release="tiny", network=NETWORK, gradient_norm=norm)
+        trainer = Trainer(network, config, torch.device("cpu"))
+        trainer.optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+        trainer.step(Sample(*(part[:, None].float() for part in prepare(*counts_and_mask(), prior=True))))
+        moved = [(new - old).norm() for new, old in zip(network.parameters(), before, strict=True)]
+        steps[norm] = float(torch.stack(moved).norm())
+    assert steps[1e-3] == pytest.approx(1e-3, rel=1e-3)
+    assert steps[None] > 2e-3
 
 
 # --- the filler ---

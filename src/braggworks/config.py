@@ -127,6 +127,9 @@ class TrainingConfig(Model):
     )
     plateau_patience: int = Field(5, ge=0, le=1_000, description="Epochs without progress before the rate drops.")
     plateau_factor: float = Field(0.5, gt=0, lt=1, description="Factor on the rate at a plateau.")
+    gradient_norm: float | None = Field(
+        None, gt=0, le=1e6, description="Largest norm of a step's gradient, longer ones are shortened; left out, any."
+    )
     augment: bool = Field(True, description="Random flips, and swaps of the two axes that lie in the gap's plane.")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="Of the network's arithmetic in training; weights, loss and validation stay float32."

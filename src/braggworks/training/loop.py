@@ -210,6 +210,8 @@ class Trainer:
                 f"(now {self.progress.learning_rate:g}), or check the data with `braggworks verify`."
             )
         self._sum_gradients(sums)
+        if self.config.gradient_norm:
+            nn.utils.clip_grad_norm_(self._trained, self.config.gradient_norm)
         self.optimizer.step()
         self.step_losses.append(loss)
         self.progress.position += samples
