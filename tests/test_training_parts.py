@@ -219,7 +219,7 @@ def test_a_long_gradient_is_shortened():
         trainer = Trainer(network, config, torch.device("cpu"))
         trainer.optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
         trainer.step(Sample(*(part[:, None].float() for part in prepare(*counts_and_mask(), prior=True))))
-        moved = [(new - old).norm() for new, old in zip(network.parameters(), before, strict=True)]
+        moved = [(new.detach() - old).norm() for new, old in zip(network.parameters(), before, strict=True)]
         steps[norm] = float(torch.stack(moved).norm())
     assert steps[1e-3] == pytest.approx(1e-3, rel=1e-3)
     assert steps[None] > 2e-3
