@@ -26,10 +26,13 @@ from braggworks.seeds import generator
 RECIPE = {"version": 2, "campaign": "demo", "family": "atomistic", "seed": 0}
 
 
-def relax_file(source: Path, threads: int = 1, recipe: dict[str, Any] | None = None, **relaxation: Any) -> int:
+def relax_file(
+    source: Path, threads: int = 1, recipe: dict[str, Any] | None = None, more: tuple[str, ...] = (), **relaxation: Any
+) -> int:
     text = json.dumps({**RECIPE, "relaxation": relaxation, **(recipe or {})})
     output = str(source.parent / "out" / "relaxed.h5")
-    return cli.main(["relax", "--recipe", text, "--input", str(source), "--output", output, "--threads", str(threads)])
+    words = ["relax", "--recipe", text, "--input", str(source), "--output", output, "--threads", str(threads), *more]
+    return cli.main(words)
 
 
 def assert_refused(source: Path, sentence: str, capsys: pytest.CaptureFixture[str], code: int) -> None:
@@ -221,7 +224,7 @@ def test_a_flipped_bit_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[st
     ("changes", "sentence"),
     [
         ({"kind": "relaxed"}, "holds relaxed, not particles"),
-        ({"campaign": "other"}, "belongs to campaign 'other', not to 'demo'"),
+        ({"campaign": "other"}, "belongs to campaign 'other', not 'demo'"),
         ({"particles": 5}, "holds 2 particles where 5 are announced"),
     ],
 )
@@ -230,6 +233,14 @@ def test_a_foreign_input_is_refused(
 ) -> None:
     source = write_particles(tmp_path / "particles.h5", **changes)
     assert_refused(source, sentence, capsys, relax_file(source))
+
+
+def test_another_batch_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_particles(tmp_path / "particles.h5")
+    with h5py.File(source) as file:
+        held = int(file.attrs["batch"])
+    sentence = f"holds batch {held} of the campaign, not 7: delete it"
+    assert_refused(source, sentence, capsys, relax_file(source, more=("--batch", "7")))
 
 
 def test_an_unknown_material_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -232,6 +232,8 @@ def test_a_missing_truncated_or_foreign_input_is_refused(tmp_path, capsys):
     refused(tmp_path, capsys, arguments_for(campaign, source), "holds particles, not relaxed")
     write_relaxed(source, campaign="other")
     refused(tmp_path, capsys, arguments_for(campaign, source), "belongs to campaign 'other', not 'tiny'")
+    write_relaxed(source)
+    refused(tmp_path, capsys, [*arguments_for(campaign, source), "--batch", "7"], "of the campaign, not 7: delete it")
     write_relaxed(source, particles=3)
     refused(tmp_path, capsys, arguments_for(campaign, source), "does not hold all its particles")
 

@@ -250,6 +250,13 @@ def test_bad_patterns_and_recipes_end_in_a_sentence(tmp_path, capsys, recipe, ch
     assert files_below(tmp_path) == {Path("patterns.h5")}
 
 
+def test_another_batch_is_refused(tmp_path, capsys):
+    path = write_patterns(tmp_path / "patterns.h5")
+    assert shard("--recipe", shard_recipe(), "--batch", 7, "--input", path, "--output", tmp_path / "shard.h5") == 2
+    assert "of the campaign, not 7: delete it" in capsys.readouterr().err
+    assert files_below(tmp_path) == {Path("patterns.h5")}
+
+
 def test_truncated_missing_and_foreign_files_end_in_a_sentence(tmp_path, capsys, patterns):
     whole = patterns.read_bytes()
     cases = {"truncated": whole[: len(whole) // 2], "text": b"hello", "empty": b""}

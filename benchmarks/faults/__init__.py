@@ -15,20 +15,21 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from braggworks.records import Record
+from braggworks.records import Record, current_commit
 
 
 def folder_of(mode: str) -> Path:
     """Return the folder in which a mode's faults are injected."""
     parent = Path(os.environ.get("BRAGGWORKS_FAULTS_FOLDER", tempfile.gettempdir()))
-    return parent / f"braggworks-faults-{mode}"
+    # Outcomes of one commit are never counted as those of another.
+    return parent / f"braggworks-faults-{mode}-{(current_commit() or 'unknown')[:12]}"
 
 
 def measure(mode: str = "local") -> Iterator[Record]:
     """Yield the numbers of all injections that are done, those of earlier calls among them."""
     from benchmarks.faults.campaign import records, run
 
-    outcomes, left = run(mode, folder_of(mode), minutes=float(os.environ.get("BRAGGWORKS_FAULTS_MINUTES", "1e9")))
-    if left:
-        print(f"  {left} faults are still to be injected: run the same command again", flush=True)
-    yield from records(mode, outcomes)
+    done = run(mode, folder_of(mode), minutes=float(os.environ.get("BRAGGWORKS_FAULTS_MINUTES", "1e9")))
+    if done.left:
+        print(f"  {done.left} faults are still to be injected: run the same command again", flush=True)
+    yield from records(mode, done)

@@ -29,12 +29,12 @@ def main() -> int:
     parser.epilog = "\n".join(["kinds:", *(f"  {fault.name:<22} {fault.what}" for fault in FAULTS.values())])
     args = parser.parse_args()
     folder = args.folder or folder_of(args.mode)
-    outcomes, left = run(args.mode, folder, kinds=args.kinds, minutes=args.minutes, share=args.share)
-    for outcome in outcomes:
+    done = run(args.mode, folder, kinds=args.kinds, minutes=args.minutes, share=args.share)
+    for outcome in done.outcomes:
         print(outcome)
-    for record in records(args.mode, outcomes):
+    for record in records(args.mode, done):
         print(f"{record.name} = {record.value}  ({record.source})")
-    print(f"{left} faults are still to be injected")
+    print(f"{done.left} faults are still to be injected")
     return 0
 
 

@@ -41,6 +41,8 @@ class Outcome:
         Files under a final name that were neither whole nor damaged on purpose.
     recovered
         Whether the documented recovery ended well, and `braggworks verify` after it.
+    silent
+        Files that were missing or wrong although the disturbed run had ended well.
     differing
         Files that differ from the undisturbed run's in the end.
     wrong
@@ -56,6 +58,7 @@ class Outcome:
     clear: bool = True
     torn: list[str] = field(default_factory=list)
     recovered: bool = True
+    silent: list[str] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)
     wrong: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
@@ -75,15 +78,24 @@ def plan(faults: list[Fault], share: float = 1.0) -> list[tuple[Fault, int]]:
 
 
 def inject(site: Site, fault: Fault, number: int) -> Outcome | None:
-    """Inject one fault, recover as documented, and judge; None where the run was always faster."""
+    """Inject one fault, recover as documented, and judge; None where it never met anything.
+
+    A run that ended well although a file is missing or wrong is an outcome, whether the fault met something or not; so
+    is a fault or a recovery that hangs or crashes.
+    """
     start = time.monotonic()
     for attempt in range(_ATTEMPTS):
         chance = random.Random(f"{SEED} {site.mode.name} {fault.name} {number} {attempt}")
-        campaign = chance.choice(site.project.names)
-        event = fault.inject(site, campaign, chance)
-        if event is not None and not _missed(site, event):
-            outcome = Outcome(fault.name, number, campaign, list(event.rules))
-            _judge(site, fault, event, outcome)
+        outcome = Outcome(fault.name, number, chance.choice(site.project.names), [])
+        try:
+            event = fault.inject(site, outcome.campaign, chance)
+            done = event is not None and _judge(site, fault, event, outcome)
+        except Exception as error:
+            outcome.recovered, outcome.sentence = False, f"{outcome.sentence} | {error!r}"[:500]
+            outcome.differing, outcome.wrong = site.differing(), site.wrong()
+            site.restore()
+            done = True
+        if done:
             outcome.seconds = round(time.monotonic() - start, 1)
             return outcome
         if site.differing():  # what was removed for this attempt was not made again
@@ -91,44 +103,57 @@ def inject(site: Site, fault: Fault, number: int) -> Outcome | None:
     return None
 
 
-def _missed(site: Site, event: Event) -> bool:
-    """Return whether a run ended well before the fault; damage that nobody tells is no such thing."""
-    return event.said is not None and event.said.code == 0 and not event.damaged and not site.mode.retries
-
-
-def _judge(site: Site, fault: Fault, event: Event, outcome: Outcome) -> None:
+def _judge(site: Site, fault: Fault, event: Event, outcome: Outcome) -> bool:
+    """Recover and compare; return whether this counts as an injection."""
+    outcome.rules = list(event.rules)
+    if event.damaged:
+        outcome.campaign = event.damaged[0].relative_to(site.project.results).parts[1]
+    ended_well = event.said is not None and event.said.code == 0
+    if ended_well and not event.damaged:
+        outcome.silent = site.differing()
+        if not outcome.silent and not (event.hit and site.mode.retries):
+            return False
     if event.said is not None:
         outcome.code, outcome.sentence = event.said.code, event.said.sentence[:300]
         if fault.sentence is not None:
             said = event.said.sentence
             told = re.search(fault.sentence, said) and said.startswith("braggworks ")
             promised = bool(told) and event.said.code > 0 and "Traceback" not in event.said.text
-            outcome.clear = promised or (site.mode.retries and event.said.code == 0)
+            outcome.clear = promised or (ended_well and not event.damaged)
+    if outcome.silent:
+        outcome.wrong = site.wrong()
+        site.reset()
+        return True
     outcome.torn = site.torn(event.damaged)
-    try:
-        fault.recover(site, event)
-        said = site.project.verb("scatter", "verify", "results")
-        outcome.recovered = said.code == 0
-    except (RuntimeError, OSError, TimeoutError) as error:
-        outcome.recovered = False
-        outcome.sentence += f" | {error}"[:500]
+    fault.recover(site, event)
+    outcome.recovered = site.project.verb("scatter", "verify", "results").code == 0
     outcome.differing, outcome.wrong = site.differing(), site.wrong()
     if outcome.differing or not outcome.recovered:
         site.reset()  # the next injection starts from a sound dataset
+    return True
 
 
-def run(
-    mode: str, folder: Path, *, kinds: Iterable[str] = FAULTS, minutes: float = 1e9, share: float = 1.0
-) -> tuple[list[Outcome], int]:
-    """Inject what is still to be injected, for some minutes.
+@dataclass(frozen=True)
+class Done:
+    """How far a benchmark is.
 
-    Returns
-    -------
+    Parameters
+    ----------
     outcomes
-        Of this call and of those before it.
+        Of all injections that are done.
+    missed
+        Injections that never met anything.
     left
-        How many injections are still to be done.
+        Injections that are still to be done.
     """
+
+    outcomes: list[Outcome]
+    missed: int = 0
+    left: int = 0
+
+
+def run(mode: str, folder: Path, *, kinds: Iterable[str] = FAULTS, minutes: float = 1e9, share: float = 1.0) -> Done:
+    """Inject what is still to be injected, for some minutes; return what is done by this call and those before it."""
     end = time.monotonic() + 60 * minutes
     with Site(MODES[mode], folder) as site:
         site.prepare()
@@ -146,13 +171,16 @@ def run(
                 site.project.write_state(_PROGRESS, kept)
         wanted = [f"{fault.name} {number}" for fault, number in todo]
     found = [Outcome(**kept[key]) for key in wanted if kept.get(key)]
-    return found, sum(key not in kept for key in wanted)
+    missed = sum(key in kept and kept[key] is None for key in wanted)
+    return Done(found, missed, sum(key not in kept for key in wanted))
 
 
-def records(mode: str, outcomes: list[Outcome], prefix: str = "faults") -> Iterator[Record]:
+def records(mode: str, done: Done) -> Iterator[Record]:
     """Yield the numbers of a benchmark."""
-    start = f"{prefix}." if mode == "local" else f"{prefix}.{mode}."
+    start = "faults." if mode == "local" else f"faults.{mode}."
+    outcomes = done.outcomes
     total, kinds = len(outcomes), Counter(outcome.kind for outcome in outcomes)
+    planned = total + done.missed + done.left
 
     def record(name: str, value: float, unit: str, source: str) -> Record:
         return Record(f"{start}{name}", value, unit, n=total, seed=SEED, source=source)
@@ -160,10 +188,17 @@ def records(mode: str, outcomes: list[Outcome], prefix: str = "faults") -> Itera
     wrong = Counter[str]()
     for outcome in outcomes:
         wrong.update(outcome.wrong)
-    yield record("injected", total, "faults", f"mode {mode}; moments, files and bits drawn from the seed")
+    told = f"mode {mode}; {planned} planned; delays, files and bits drawn from the seed"
+    yield record("injected", total, "faults", told)
+    yield record("missed", done.missed, "faults", f"of {planned}, the run was over before each of {_ATTEMPTS} attempts")
     yield record("kinds", len(kinds), "kinds", ", ".join(sorted(kinds)))
     parts = ", ".join(f"{number} {name}" for name, number in sorted(wrong.items()))
-    yield record("samples_wrong", sum(wrong.values()), "samples", f"after the documented recovery: {parts}")
+    yield record(
+        "samples_wrong",
+        sum(wrong.values()),
+        "samples",
+        f"lost, doubled, changed and foreign in sum, after the documented recovery: {parts}",
+    )
     for name, what, bad in _QUESTIONS:
         found = Counter(outcome.kind for outcome in outcomes if bad(outcome))
         yield record(name, sum(found.values()), "faults", f"{what}: {_list(found) or 'none'}")
@@ -175,6 +210,7 @@ def records(mode: str, outcomes: list[Outcome], prefix: str = "faults") -> Itera
 
 
 _QUESTIONS: tuple[tuple[str, str, Callable[[Outcome], bool]], ...] = (
+    ("silent", "whose run ended well with a file missing or wrong", lambda outcome: bool(outcome.silent)),
     ("files_differing", "with a file that differs in the end", lambda outcome: bool(outcome.differing)),
     ("torn", "with a half-written file under a final name", lambda outcome: bool(outcome.torn)),
     ("not_recovered", "after which the documented recovery failed", lambda outcome: not outcome.recovered),

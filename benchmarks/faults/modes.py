@@ -63,6 +63,12 @@ class SlurmMode(Mode):
         command = ["squeue", "--noheader", "--states=RUNNING", "--format=%i"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
+    def was_cancelled(self, job: str) -> bool:
+        """Return whether Slurm remembers a job as cancelled."""
+        command = ["scontrol", "show", "job", job]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return "JobState=CANCELLED" in done.stdout
+
 
 MODES: dict[str, Mode] = {
     mode.name: mode

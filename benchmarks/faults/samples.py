@@ -6,10 +6,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import hdf5plugin  # noqa: F401  (lets h5py read the shards)
 import numpy as np
+from numpy.typing import NDArray
 
 #: (campaign, particle, pattern, number of the patch in its pattern)
 Identity = tuple[str, int, int, int]
@@ -26,16 +28,21 @@ def samples_of(shards: Iterable[Path]) -> Samples:
             arrays = {name: data[()] for name, data in file.items() if isinstance(data, h5py.Dataset)}
         rows = {name: data for name, data in arrays.items() if len(data) == len(arrays["particle"])}
         # Such as the list of the brightest voxels, which belongs to all samples of the shard.
-        common = b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays.keys() - rows.keys()))
+        common = b"".join(_described(name, arrays[name]) for name in sorted(arrays.keys() - rows.keys()))
         patches: Counter[tuple[int, int]] = Counter()
         for row, (particle, pattern) in enumerate(zip(arrays["particle"], arrays["pattern"], strict=True)):
             place = (int(particle), int(pattern))
             digest = hashlib.sha256(common)
             for name in sorted(rows):
-                digest.update(name.encode() + np.ascontiguousarray(rows[name][row]).tobytes())
+                digest.update(_described(name, np.asarray(rows[name][row])))
             found.setdefault((campaign, *place, patches[place]), []).append(digest.hexdigest())
             patches[place] += 1
     return found
+
+
+def _described(name: str, array: NDArray[Any]) -> bytes:
+    """Return an array's bytes behind its name, type and shape."""
+    return f"{name} {array.dtype.str} {array.shape};".encode() + np.ascontiguousarray(array).tobytes()
 
 
 def fingerprint(path: Path) -> str:
@@ -52,7 +59,7 @@ def _content(path: Path) -> str:
         for key in sorted(set(part.attrs) - {"seconds"}):
             digest.update(f"{name}.{key}={part.attrs[key]!r};".encode())
         if isinstance(part, h5py.Dataset):
-            digest.update(part[()].tobytes())
+            digest.update(_described(name, np.asarray(part[()])))
 
     try:
         with h5py.File(path, "r") as file:

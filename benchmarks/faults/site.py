@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.faults.modes import Mode
+from benchmarks.faults.processes import kill, processes_in
 from benchmarks.faults.project import CAMPAIGNS, MEGABYTES, Project
 from benchmarks.faults.samples import Samples, fingerprint, wrong_samples
 
@@ -117,6 +118,14 @@ class Site:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.rmtree(self.project.folder / ".snakemake", ignore_errors=True)
         self._finish()
+
+    def restore(self) -> None:
+        """Make everything sound again after a fault or a recovery that broke off."""
+        kill(processes_in(self.project.folder))
+        if self.mounted:
+            self.attach()
+            (self.store / "ballast").unlink(missing_ok=True)
+        self.reset()
 
     def _finish(self) -> None:
         said = self.project.run()

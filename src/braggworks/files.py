@@ -267,3 +267,28 @@ def open_h5(path: str | Path, kind: str | None = None) -> Iterator[h5py.File]:
             raise FileError(
                 f"{path} is damaged ({str(error).splitlines()[0]}): delete it and make it again."
             ) from error
+
+
+def check_batch(file: h5py.File, campaign: str, batch: int | None = None) -> None:
+    """Check whose particles a file holds.
+
+    Parameters
+    ----------
+    file
+        An open file of a stage.
+    campaign
+        The campaign that it must belong to.
+    batch
+        The batch that it must hold; None for any.
+
+    Raises
+    ------
+    FileError
+        If it is another campaign's or another batch's.
+    """
+    path, found = file.filename, file.attrs.get("campaign")
+    if found != campaign:
+        raise FileError(f"{path} belongs to campaign {found!r}, not {campaign!r}: give this campaign's file.")
+    held = file.attrs.get("batch")
+    if batch is not None and held != batch:
+        raise FileError(f"{path} holds batch {held} of the campaign, not {batch}: delete it and make it again.")

@@ -22,5 +22,5 @@ rule relax_batch:
     params:
         recipe=recipe_of("relax"),
     shell:
-        "braggworks relax --recipe {params.recipe:q} --input {input:q} --output {output:q}"
+        "braggworks relax --recipe {params.recipe:q} --batch {wildcards.batch} --input {input:q} --output {output:q}"
         " --threads {threads} > {log:q} 2>&1"

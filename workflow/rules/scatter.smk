@@ -22,7 +22,7 @@ rule scatter_batch:
     params:
         recipe=recipe_of("scatter"),
     shell:
-        "braggworks scatter --recipe {params.recipe:q} --engine nufft --input {input:q} --output {output:q}"
+        "braggworks scatter --recipe {params.recipe:q} --engine nufft --batch {wildcards.batch} --input {input:q} --output {output:q}"
         " --threads {threads} > {log:q} 2>&1"
 
 
@@ -50,7 +50,7 @@ rule scatter_batch_pynx:
     params:
         recipe=recipe_of("scatter"),
     shell:
-        "braggworks scatter --recipe {params.recipe:q} --engine pynx --input {input:q} --output {output:q}"
+        "braggworks scatter --recipe {params.recipe:q} --engine pynx --batch {wildcards.batch} --input {input:q} --output {output:q}"
         " --threads {threads} > {log:q} 2>&1"
 
 
@@ -78,5 +78,5 @@ rule grid_batch:
     params:
         recipe=recipe_of("scatter"),
     shell:
-        "braggworks scatter --recipe {params.recipe:q} --input {input:q} --output {output:q}"
+        "braggworks scatter --recipe {params.recipe:q} --batch {wildcards.batch} --input {input:q} --output {output:q}"
         " --threads {threads} > {log:q} 2>&1"

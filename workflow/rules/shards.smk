@@ -23,7 +23,7 @@ rule cut_shard:
     params:
         recipe=recipe_of("shard"),
     shell:
-        "braggworks shard --recipe {params.recipe:q} --input {input:q} --output {output.shard:q}"
+        "braggworks shard --recipe {params.recipe:q} --batch {wildcards.batch} --input {input:q} --output {output.shard:q}"
         " --sidecar {output.sidecar:q} > {log:q} 2>&1"
 
 

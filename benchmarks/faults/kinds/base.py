@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import time
@@ -36,11 +37,14 @@ class Event:
         What the disturbed command said; None where no command was running.
     damaged
         Files that were damaged on purpose.
+    hit
+        Whether the fault met something; a run that was over before is no injection, but is judged all the same.
     """
 
     rules: tuple[str, ...]
     said: Said | None = None
     damaged: tuple[Path, ...] = ()
+    hit: bool = True
 
 
 class NoRecoveryError(RuntimeError):
@@ -60,7 +64,7 @@ class Fault:
     count
         Injections in a whole benchmark.
     inject
-        Disturbs a campaign; None where the run had ended before.
+        Disturbs a campaign; None where it cannot.
     recover
         The documented recovery.
     sentence
@@ -91,21 +95,19 @@ def run_again(site: Site) -> None:
         raise NoRecoveryError(f"`braggworks run` ended with {said.code}: {said.sentence}")
 
 
-def at_random_moment(site: Site, campaign: str, chance: random.Random) -> subprocess.Popen[str] | None:
-    """Start the run of a removed campaign, and return it while it plans or, mostly, while it works."""
+def at_random_moment(site: Site, campaign: str, chance: random.Random) -> subprocess.Popen[str]:
+    """Start the run of a removed campaign; return it while it plans or, mostly, works, or when it is over."""
     if chance.random() >= _PLANNING:
         return at_random_job(site, campaign, chance)
     site.project.remove(campaign)
     process = site.project.start()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(chance.uniform(0.2, 4))
-    except subprocess.TimeoutExpired:
-        return process
-    return None
+    return process
 
 
-def at_random_job(site: Site, campaign: str, chance: random.Random) -> subprocess.Popen[str] | None:
-    """Start the run of a removed campaign, and return it a moment after one of its jobs, chosen at random, began."""
+def at_random_job(site: Site, campaign: str, chance: random.Random) -> subprocess.Popen[str]:
+    """Start the run of a removed campaign; return it a moment after one of its jobs, chosen at random, began."""
     site.project.remove(campaign)
     process = site.project.start()
     wanted, seen = chance.randrange(site.reference.jobs[campaign]), set()
@@ -113,9 +115,27 @@ def at_random_job(site: Site, campaign: str, chance: random.Random) -> subproces
         seen |= {job.processes[0].pid for job in jobs_in(site.project.folder)}
         if len(seen) > wanted:
             time.sleep(chance.uniform(0, _JOB_SECONDS))
-            return process
+            break
         time.sleep(0.1)
-    return None
+    return process
+
+
+def is_over(process: subprocess.Popen[str]) -> bool:
+    """Return whether a run has ended."""
+    return process.poll() is not None
+
+
+def missed(site: Site, process: subprocess.Popen[str]) -> Event:
+    """Let a run end that no fault has met."""
+    event = ended(site, process, ())
+    event.hit = False
+    return event
+
+
+def unless_unmoved(event: Event) -> Event:
+    """Return the event of a fault that shows in the run's end, as no hit where the run ended well."""
+    event.hit = event.said is None or event.said.code != 0
+    return event
 
 
 def ended(site: Site, process: subprocess.Popen[str], rules: tuple[str, ...]) -> Event:

@@ -9,7 +9,16 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from benchmarks.faults.kinds.base import Event, Fault, at_random_job, ended, running_rules
+from benchmarks.faults.kinds.base import (
+    Event,
+    Fault,
+    at_random_job,
+    ended,
+    is_over,
+    missed,
+    running_rules,
+    unless_unmoved,
+)
 from benchmarks.faults.modes import SlurmMode
 from benchmarks.faults.processes import jobs_in, kill
 
@@ -31,18 +40,19 @@ def _slurm(site: Site) -> SlurmMode:
 def _cancel(site: Site, campaign: str, chance: random.Random) -> Event | None:
     process = at_random_job(site, campaign, chance)
     rules, jobs = running_rules(site), _slurm(site).jobs()
-    if process is None or not jobs:
-        if process is not None:
-            ended(site, process, ())
-        return None
-    subprocess.run(["scancel", chance.choice(jobs)], check=True)
-    return ended(site, process, rules)
+    if is_over(process) or not jobs:
+        return missed(site, process)
+    job = chance.choice(jobs)
+    subprocess.run(["scancel", job], check=True)
+    event = ended(site, process, rules)
+    event.hit = _slurm(site).was_cancelled(job)
+    return event
 
 
 def _restart_controller(site: Site, campaign: str, chance: random.Random) -> Event | None:
     process = at_random_job(site, campaign, chance)
-    if process is None:
-        return None
+    if is_over(process):
+        return missed(site, process)
     rules = running_rules(site)
     _slurm(site).stop_controller()
     time.sleep(chance.uniform(*_OUTAGE))
@@ -66,8 +76,7 @@ def _limited(limit: str, disturb: Callable[[Site], None]) -> Callable[..., Event
                 disturb(site)
                 break
             time.sleep(0.05)
-        event = ended(site, process, (rule,))
-        return None if event.said is None or event.said.code == 0 else event
+        return unless_unmoved(ended(site, process, (rule,)))
 
     return inject
 

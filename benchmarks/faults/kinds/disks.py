@@ -9,7 +9,17 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from benchmarks.faults.kinds.base import Event, Fault, at_random_moment, ended, run_again, running_rules
+from benchmarks.faults.kinds.base import (
+    Event,
+    Fault,
+    at_random_moment,
+    ended,
+    is_over,
+    missed,
+    run_again,
+    running_rules,
+    unless_unmoved,
+)
 
 if TYPE_CHECKING:
     from benchmarks.faults.site import Site
@@ -29,26 +39,25 @@ def _fill(site: Site, chance: random.Random) -> None:
                 return
 
 
-def _full_disk(site: Site, campaign: str, chance: random.Random) -> Event | None:
+def _full_disk(site: Site, campaign: str, chance: random.Random) -> Event:
     process = at_random_moment(site, campaign, chance)
-    if process is None:
-        return None
+    if is_over(process):
+        return missed(site, process)
     rules = running_rules(site)
     _fill(site, chance)
-    return _unless_it_ended_well(site, ended(site, process, rules))
+    return _with_space_if_unmoved(site, ended(site, process, rules))
 
 
-def _full_before(site: Site, campaign: str, chance: random.Random) -> Event | None:
+def _full_before(site: Site, campaign: str, chance: random.Random) -> Event:
     site.project.remove(campaign)
     _fill(site, chance)
-    return _unless_it_ended_well(site, Event(("planning",), site.project.run()))
+    return _with_space_if_unmoved(site, Event(("planning",), site.project.run()))
 
 
-def _unless_it_ended_well(site: Site, event: Event) -> Event | None:
-    """Return None where the run had all that it needed before the disk was full."""
-    if event.said is not None and event.said.code == 0:
+def _with_space_if_unmoved(site: Site, event: Event) -> Event:
+    """Make space where the run had all that it needed before the disk was full."""
+    if not unless_unmoved(event).hit:
         _make_space(site, event)
-        return None
     return event
 
 
@@ -63,20 +72,19 @@ def _lock_away(site: Site) -> None:
     subprocess.run(["mount", "-o", "remount,bind,ro", results], check=True)
 
 
-def _read_only(site: Site, campaign: str, chance: random.Random) -> Event | None:
+def _read_only(site: Site, campaign: str, chance: random.Random) -> Event:
     if chance.random() < 0.3:
         site.project.remove(campaign)
         _lock_away(site)
         return Event(("planning",), site.project.run())
     process = at_random_moment(site, campaign, chance)
-    if process is None:
-        return None
+    if is_over(process):
+        return missed(site, process)
     rules = running_rules(site)
     _lock_away(site)
-    event = ended(site, process, rules)
-    if event.said is not None and event.said.code == 0:
+    event = unless_unmoved(ended(site, process, rules))
+    if not event.hit:
         subprocess.run(["umount", str(site.project.results)], check=True)
-        return None
     return event
 
 
@@ -85,15 +93,15 @@ def _make_writable(site: Site, event: Event) -> None:
     run_again(site)
 
 
-def _lost_mount(site: Site, campaign: str, chance: random.Random) -> Event | None:
+def _lost_mount(site: Site, campaign: str, chance: random.Random) -> Event:
     process = at_random_moment(site, campaign, chance)
-    if process is None:
-        return None
+    if is_over(process):
+        return missed(site, process)
     rules = running_rules(site)
     site.detach()
-    event = ended(site, process, rules)
+    event = unless_unmoved(ended(site, process, rules))
     _mount_again(site)
-    return None if event.said is None or event.said.code == 0 else event
+    return event
 
 
 def _mount_again(site: Site) -> None:

@@ -7,38 +7,45 @@ import random
 import signal
 from typing import TYPE_CHECKING
 
-from benchmarks.faults.kinds.base import Event, Fault, at_random_job, at_random_moment, ended, running_rules
+from benchmarks.faults.kinds.base import (
+    Event,
+    Fault,
+    at_random_job,
+    at_random_moment,
+    ended,
+    is_over,
+    missed,
+    running_rules,
+)
 from benchmarks.faults.processes import jobs_in, kill, tree_of
 
 if TYPE_CHECKING:
     from benchmarks.faults.site import Site
 
 
-def _kill_workflow(site: Site, campaign: str, chance: random.Random) -> Event | None:
+def _kill_workflow(site: Site, campaign: str, chance: random.Random) -> Event:
     process = at_random_moment(site, campaign, chance)
-    if process is None:
-        return None
     rules = running_rules(site)
-    kill(tree_of(process.pid))
+    if is_over(process) or not kill(tree_of(process.pid)):
+        return missed(site, process)
     if site.mode.name == "slurm":
         return Event(rules, site.project.said(process))  # its jobs live on, and the next run meets them
     return ended(site, process, rules)
 
 
-def _kill_runner(site: Site, campaign: str, chance: random.Random) -> Event | None:
+def _kill_runner(site: Site, campaign: str, chance: random.Random) -> Event:
     process = at_random_moment(site, campaign, chance)
-    if process is None:
-        return None
     rules = running_rules(site)
-    kill(tree_of(process.pid)[:1])
+    if is_over(process) or not kill(tree_of(process.pid)[:1]):
+        return missed(site, process)
     return Event(rules, site.project.said(process))  # Snakemake lives on, and the person's next command meets it
 
 
 def _signal_runner(number: int, *, group: bool) -> object:
-    def inject(site: Site, campaign: str, chance: random.Random) -> Event | None:
+    def inject(site: Site, campaign: str, chance: random.Random) -> Event:
         process = at_random_moment(site, campaign, chance)
-        if process is None:
-            return None
+        if is_over(process):
+            return missed(site, process)
         rules = running_rules(site)
         if group:
             os.killpg(process.pid, number)
@@ -49,31 +56,26 @@ def _signal_runner(number: int, *, group: bool) -> object:
     return inject
 
 
-def _kill_job(site: Site, campaign: str, chance: random.Random) -> Event | None:
+def _kill_job(site: Site, campaign: str, chance: random.Random) -> Event:
     process = at_random_job(site, campaign, chance)
     jobs = jobs_in(site.project.folder)
-    if process is None or not jobs:
-        return _missed(site, process)
+    if not jobs:
+        return missed(site, process)
     job = chance.choice(jobs)
-    kill(reversed(job.processes))
+    if not kill(reversed(job.processes)):
+        return missed(site, process)
     return ended(site, process, (job.rule,))
 
 
-def _kill_worker(site: Site, campaign: str, chance: random.Random) -> Event | None:
+def _kill_worker(site: Site, campaign: str, chance: random.Random) -> Event:
     process = at_random_job(site, campaign, chance)
     jobs = [job for job in jobs_in(site.project.folder) if job.workers]
-    if process is None or not jobs:
-        return _missed(site, process)
+    if not jobs:
+        return missed(site, process)
     job = chance.choice(jobs)
     if not kill(job.workers[-1:]):
-        return _missed(site, process)
+        return missed(site, process)
     return ended(site, process, (job.rule,))
-
-
-def _missed(site: Site, process: object) -> None:
-    """Let a run end whose job was over before it was hit."""
-    if process is not None:
-        ended(site, process, ())  # type: ignore[arg-type]
 
 
 KILLS = [

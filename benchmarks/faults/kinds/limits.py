@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from benchmarks.faults.kinds.base import Event, Fault, at_random_job, ended
-from benchmarks.faults.processes import Job, jobs_in
+from benchmarks.faults.kinds.base import Event, Fault, at_random_job, ended, is_over, missed, unless_unmoved
+from benchmarks.faults.processes import jobs_in
 
 if TYPE_CHECKING:
     from benchmarks.faults.site import Site
@@ -19,18 +19,17 @@ if TYPE_CHECKING:
 _MEGABYTE = 1 << 20
 
 
-def _limited(limit: Callable[[psutil.Process, random.Random], None]) -> Callable[..., Event | None]:
-    def inject(site: Site, campaign: str, chance: random.Random) -> Event | None:
+def _limited(limit: Callable[[psutil.Process, random.Random], None]) -> Callable[..., Event]:
+    def inject(site: Site, campaign: str, chance: random.Random) -> Event:
         process = at_random_job(site, campaign, chance)
         jobs = [job for job in jobs_in(site.project.folder) if job.workers]
-        if process is None:
-            return None
-        job = chance.choice(jobs) if jobs else Job("", ())
+        if is_over(process) or not jobs:
+            return missed(site, process)
+        job = chance.choice(jobs)
         for worker in job.workers:
             with contextlib.suppress(psutil.Error):
                 limit(worker, chance)
-        event = ended(site, process, (job.rule,))
-        return None if event.said is None or event.said.code == 0 else event
+        return unless_unmoved(ended(site, process, (job.rule,)))
 
     return inject
 

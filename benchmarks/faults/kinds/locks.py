@@ -7,26 +7,35 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks.faults.kinds.base import Event, Fault, at_random_moment, ended, run_again, running_rules
+from benchmarks.faults.kinds.base import (
+    Event,
+    Fault,
+    at_random_moment,
+    ended,
+    is_over,
+    missed,
+    run_again,
+    running_rules,
+)
 from benchmarks.faults.processes import kill, processes_in, wait_until_quiet
-from benchmarks.faults.project import CONFIG
+from benchmarks.faults.project import CONFIG, Said
 
 if TYPE_CHECKING:
     from benchmarks.faults.site import Site
 
 
-def _two_runs(site: Site, campaign: str, chance: random.Random) -> Event | None:
+def _two_runs(site: Site, campaign: str, chance: random.Random) -> Event:
     """Start a second run; one of the two must end well, and the other must say that it came second."""
     first = at_random_moment(site, campaign, chance) if chance.random() < 0.7 else _start_now(site, campaign, chance)
-    if first is None:
-        return None
+    if is_over(first):
+        return missed(site, first)
     rules = running_rules(site)
     done = subprocess.run(site.project.command(), cwd=site.project.folder, capture_output=True, text=True, check=False)
     event = ended(site, first, rules)
-    said = [event.said, type(event.said)(done.returncode, done.stdout + done.stderr)]  # type: ignore[misc]
+    said = [event.said, Said(done.returncode, done.stdout + done.stderr)]
     refused = [one for one in said if one is not None and one.code]
-    if not refused:
-        return None  # the first was over before the second planned
+    if not refused:  # the first was over before the second planned
+        return Event(rules, said[-1], hit=False)
     if len(refused) == 2:
         raise RuntimeError(f"neither of two runs ended well: {refused}")
     return Event(rules, refused[0])
@@ -39,7 +48,7 @@ def _start_now(site: Site, campaign: str, chance: random.Random) -> subprocess.P
     return process
 
 
-def _stale_lock(site: Site, campaign: str, chance: random.Random) -> Event | None:
+def _stale_lock(site: Site, campaign: str, chance: random.Random) -> Event:
     """Kill a plain Snakemake, of which our own lock knows nothing, and give the command of a run."""
     project = site.project
     project.remove(campaign)
@@ -59,7 +68,7 @@ def _stale_lock(site: Site, campaign: str, chance: random.Random) -> Event | Non
             time.sleep(0.02)
         time.sleep(chance.uniform(0, 4))
         if process.poll() is not None:
-            return None
+            return Event((), Said(process.returncode, "a plain Snakemake"), hit=False)
         rules = running_rules(site)
         kill(processes_in(project.folder))
     wait_until_quiet(project.folder)

@@ -54,6 +54,13 @@ def batch_indices(args: argparse.Namespace) -> range:
     return range(args.batch * size, (args.batch + 1) * size)
 
 
+def add_held_batch_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--batch`` for the stages that go on from a batch's file."""
+    parser.add_argument(
+        "--batch", type=int, metavar="N", help="number of the batch that the input must hold (default: any)"
+    )
+
+
 def thread_count(text: str) -> int:
     """Return a number of threads that a person wrote; for the option ``--threads``."""
     if not text.isdigit() or not 1 <= int(text) <= 1024:

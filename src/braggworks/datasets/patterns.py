@@ -15,7 +15,7 @@ from braggworks.datasets.shards import Sidecar, create_shard
 from braggworks.diffraction.detector import detect
 from braggworks.diffraction.labels import rsp
 from braggworks.errors import FileError
-from braggworks.files import open_h5
+from braggworks.files import check_batch, open_h5
 from braggworks.provenance import lineage
 from braggworks.seeds import generator
 
@@ -32,6 +32,7 @@ def write_shard(
     patterns: str | Path,
     shard: str | Path,
     recipe: ShardRecipe,
+    batch: int | None = None,
     progress: Callable[[Groups], Iterable[tuple[int, h5py.Group]]] = iter,
 ) -> Sidecar:
     """Cut the training samples of one batch; the same input gives the same bytes.
@@ -44,6 +45,8 @@ def write_shard(
         File to write.
     recipe
         Detector, patches and gaps.
+    batch
+        The batch that the patterns must be of; None for any.
     progress
         Wraps the iteration over particles, for a progress bar.
 
@@ -55,12 +58,13 @@ def write_shard(
     Raises
     ------
     FileError
-        If the patterns are damaged or of another campaign, or the disk is full.
+        If the patterns are damaged, of another campaign or of another batch, or the disk is full.
     ConfigError
         If the patches do not fit in the patterns, or a voxel gets more counts than 32 bits hold.
     """
     with open_h5(patterns, "patterns") as source:
-        groups, batch, each = _check(source, patterns, recipe)
+        check_batch(source, recipe.campaign, batch)
+        groups, batch, each = _check(source, patterns)
         history = lineage(source.attrs.get("lineage"), "shard", recipe, sample_tools())
         rejected = int(source.attrs.get("rejected", 0))
         indices = [index for index, _ in groups]
@@ -75,11 +79,8 @@ def sample_tools() -> dict[str, str]:
     return {name: version(name) for name in ("numpy", "h5py", "hdf5plugin")}
 
 
-def _check(source: h5py.File, path: str | Path, recipe: ShardRecipe) -> tuple[Groups, int, int]:
+def _check(source: h5py.File, path: str | Path) -> tuple[Groups, int, int]:
     """Return the particles, the batch and the number of patterns of each particle."""
-    found = source.attrs.get("campaign")
-    if found != recipe.campaign:
-        raise FileError(f"{path} belongs to campaign {found!r}, not {recipe.campaign!r}: give this campaign's file.")
     try:
         groups = [(int(name), source[name]) for name in sorted(source)]
         batch = int(source.attrs["batch"])
