@@ -1,4 +1,4 @@
-"""The published campaigns on many cores: the plan, and the share of core time that is no stage work.
+"""The published campaigns on one machine: the plan, and the share of core time that is no stage work.
 
 A job's core time is its start-up (shell, interpreter, libraries), its stage work, and the gap until Snakemake has the
 next job running. Start-up is measured with two particles in two jobs and in one: T(0) + T(1) - T(0 and 1), work
@@ -58,17 +58,18 @@ def measure() -> Iterator[Record]:
     with tempfile.TemporaryDirectory(dir=".", prefix=".scale-") as folder:
         startups = _startups(Path(folder))
         gap = _gap(Path(folder), int(jobs))
-    about = f"median of {REPEATS}, one core"
-    for rule, value in startups.items():
-        yield Record(f"scale.startup.{rule}", value, "s", n=REPEATS, source=about)
+    for rule, values in startups.items():
+        spread = {"low": min(values), "high": max(values)}
+        about = "median and range, one core"
+        yield Record(f"scale.startup.{rule}", statistics.median(values), "s", n=len(values), source=about, **spread)
     yield Record("scale.gap", gap, "s", n=JOBS_WATCHED, source=f"between jobs, one core, a plan of {jobs:.0f} jobs")
-    yield from _projection(startups, gap, seconds)
+    yield from _projection({rule: statistics.median(values) for rule, values in startups.items()}, gap, seconds)
 
 
 def _projection(startups: dict[str, float], gap: float, planned: float) -> Iterator[Record]:
     """Yield the share for each campaign and for all of them."""
     cost = read_json(COST)
-    about = f"batch sizes of {CONFIG}; work of {cost['command']!r} at {cost['commit']}"
+    about = f"batch sizes of {CONFIG}, one core, local profile; work of {cost['command']!r} at {cost['commit']}"
     works, others = [], [planned]
     for campaign in cost["campaigns"]:
         batches = campaign["jobs"] // len(campaign["core_hours"])
@@ -86,14 +87,16 @@ def _alike(rule: str) -> str:
     return rule if rule != "cut_scan_shard" else "cut_shard"
 
 
-def _startups(folder: Path) -> dict[str, float]:
+def _startups(folder: Path) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for repeat in range(REPEATS):
         single = _job_seconds(folder / f"single-{repeat}", batch_size=1)
         double = _job_seconds(folder / f"double-{repeat}", batch_size=2)
         for rule, batches in double.items():
+            if len(single[rule]) == len(batches):  # a manifest: one in each run, so that nothing cancels out
+                continue
             found.setdefault(rule.partition("/")[0], []).append(sum(single[rule]) - sum(batches))
-    return {rule: statistics.median(values) for rule, values in sorted(found.items())}
+    return dict(sorted(found.items()))
 
 
 def _job_seconds(folder: Path, batch_size: int) -> dict[str, list[float]]:

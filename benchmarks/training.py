@@ -9,6 +9,7 @@ the largest relative ones between the losses of the same step.
 from __future__ import annotations
 
 import csv
+import math
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ import yaml
 
 from braggworks import cli
 from braggworks.config import load_config
-from braggworks.files import read_json
+from braggworks.files import read_json, sha256_of
 from braggworks.recipes import ManifestRecipe, TrainRecipe
 from braggworks.records import Record
 from braggworks.versions import STAGE_VERSIONS
@@ -82,6 +83,9 @@ def measure() -> Iterator[Record]:
             seed=SEED,
             source=f"{about}; {steps} steps, tolerance {TOLERANCE:g}",
         )
+    equal = cards["1x1.pieces"]["sha256"] == cards["2x1.pieces"]["sha256"]
+    about = f"SHA-256 of the weights, two processes against one, micro_batch {BATCH // 2}"
+    yield Record("ddp.weights_equal", float(equal), "1", seed=SEED, source=about)
     for suffix, run, about in (("", "1x1", "in memory"), (".disk", "1x1.disk", "read by one other process")):
         share = cards[run]["reading_seconds"] / cards[run]["seconds"]
         yield Record(f"train.reader_share{suffix}", share, "1", source=f"time spent waiting; {about}", **common)
@@ -112,7 +116,7 @@ def _verb(*words: object) -> None:
 
 
 def _train(folder: Path, manifest: Path, training: dict[str, Any], how: How) -> tuple[dict[str, Any], list[float]]:
-    """Train in processes of their own; return the card and the loss of each step."""
+    """Train in processes of their own; return the card, with the hash of the weights, and the loss of each step."""
     recipe = TrainRecipe.model_validate({"version": STAGE_VERSIONS["train"], "training": {**training, **how.changed}})
     files = {"weights": "w.safetensors", "history": "history.csv", "card": "card.json", "state": "state"}
     words = [f"--{name}={folder / file}" for name, file in files.items()]
@@ -120,4 +124,7 @@ def _train(folder: Path, manifest: Path, training: dict[str, Any], how: How) -> 
     command = [sys.executable, "-m", "braggworks", "train", f"--recipe={recipe.to_json()}", f"--manifest={manifest}"]
     subprocess.run([*command, *words], check=True, capture_output=True)
     with (folder / "state" / "steps.csv").open() as stream:
-        return read_json(folder / "card.json"), [float(row["loss"]) for row in csv.DictReader(stream)]
+        losses = [float(row["loss"]) for row in csv.DictReader(stream)]
+    if not all(map(math.isfinite, losses)):
+        raise RuntimeError(f"a loss of {how} is not finite")
+    return {**read_json(folder / "card.json"), "sha256": sha256_of(folder / "w.safetensors")}, losses
