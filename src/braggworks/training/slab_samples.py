@@ -1,39 +1,81 @@
-"""Training samples whose gaps and noise are drawn anew in every epoch: slabs through bright patterns."""
+"""Training samples whose gaps are drawn anew in every epoch: slabs through bright patterns, or through one scan."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from braggworks.config import SlabConfig
-from braggworks.errors import ConfigError
+from braggworks.errors import ConfigError, ScanError
 from braggworks.networks.plane_network import PLANES
 from braggworks.seeds import generator
 from braggworks.training.samples import Patches, Sample, Samples
 
 NARROW_PX = 12
 
+_WINDOW_PX = 48  # in-plane edge of the windows of a scan
+_DRAWS = 1000
 
-class SlabSamples(Samples):
-    """Slabs through the patches of one split, addressed by (epoch, index, width).
 
-    The patches' own gaps are not looked at. Each sample is cut to the slab and the planes that the plane network sees
-    on either side, (z, y, planes), so that a batch has slabs of one width. Its counts are those of the shard times a
-    factor, with Poisson noise or, for some samples, without. All is drawn from seed, epoch and index.
+class DrawnSlabs(Samples):
+    """Slabs that are drawn from seed, epoch and index, addressed by (epoch, index, width).
+
+    Each sample holds the slab and the planes that the plane network sees on either side, (z, y, planes), so that a
+    batch has slabs of one width.
 
     Parameters
     ----------
-    patches
-        The split, with the column ``total_counts`` in its metadata.
     slabs
         What is drawn.
     batch_size
         Samples of all parts of a batch.
     seed
         Seeds all draws.
+    """
+
+    def __init__(self, slabs: SlabConfig, batch_size: int, seed: int) -> None:
+        self._slabs, self._batch_size, self._draws = slabs, batch_size, seed
+        self._readers, self._pin = 0, False
+
+    def __getitem__(self, key: tuple[int, ...]) -> Sample:
+        epoch, index, width = key
+        counts = self._planes(index, width, generator("slab", self._draws, epoch, index))
+        truth = torch.from_numpy(np.log1p(counts, dtype=np.float32))
+        mask = torch.zeros(truth.shape, dtype=torch.bool)
+        mask[..., PLANES : PLANES + width] = True
+        return Sample(torch.where(mask, torch.zeros(()), truth), truth, mask)
+
+    def keys(
+        self, epoch: int, order: NDArray[np.int64], shares: Iterable[NDArray[np.int64]]
+    ) -> Iterator[list[tuple[int, ...]]]:
+        """Yield the keys of each batch's share; its width follows from its place in the epoch."""
+        position = len(self) - len(order)
+        for number, share in enumerate(shares):
+            rng = generator("slab width", self._draws, epoch, position + number * self._batch_size)
+            width = draw_width(self._slabs, rng)
+            yield [(epoch, int(index), width) for index in share]
+
+    @abstractmethod
+    def _planes(self, index: int, width: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Return the counts of a sample, (z, y, planes)."""
+
+
+class SlabSamples(DrawnSlabs):
+    """Slabs through the patches of one split, whose own gaps are not looked at.
+
+    Their counts are those of the shard times a factor, with Poisson noise or, for some samples, without.
+
+    Parameters
+    ----------
+    patches
+        The split, with the column ``total_counts`` in its metadata.
+    slabs, batch_size, seed
+        As for `DrawnSlabs`.
     in_memory, readers, pin
         As for `Samples`.
 
@@ -54,39 +96,26 @@ class SlabSamples(Samples):
         readers: int = 2,
         pin: bool = False,
     ) -> None:
+        super().__init__(slabs, batch_size, seed)
         needed = slabs.widths_px[1] + 2 * PLANES
         if patches.size < needed:
             raise ConfigError(
                 f"Slabs of {slabs.widths_px[1]} px need patches of {needed} px, and the release has {patches.size}: "
                 f"set training.slabs.widths_px to at most {patches.size - 2 * PLANES}, or use larger patches."
             )
-        self._patches, self._slabs, self._batch_size, self._draws = patches, slabs, batch_size, seed
+        self._patches = patches
         self._readers, self._pin = 0 if in_memory else readers, pin
         self._totals = np.asarray(patches.metadata["total_counts"], dtype=np.float64)
         if not (self._totals > 0).all():
             raise ConfigError("Some samples have no total counts, as patches of scans: leave them out of the release.")
         self._counts = patches.load_all()[0] if in_memory else None
 
-    def __getitem__(self, key: tuple[int, ...]) -> Sample:
-        epoch, index, width = key
+    def _planes(self, index: int, width: int, rng: np.random.Generator) -> NDArray[np.float64]:
         counts = self._patches[index][0].numpy() if self._counts is None else self._counts[index]
-        rng = generator("slab", self._draws, epoch, index)
-        planes = _cut(counts, width, rng)
-        logs = np.log1p(self._seen(planes, self._totals[index], rng), dtype=np.float32)
-        truth = torch.from_numpy(logs)
-        mask = torch.zeros(truth.shape, dtype=torch.bool)
-        mask[..., PLANES : PLANES + width] = True
-        return Sample(torch.where(mask, torch.zeros(()), truth), truth, mask)
-
-    def keys(
-        self, epoch: int, order: NDArray[np.int64], shares: Iterable[NDArray[np.int64]]
-    ) -> Iterator[list[tuple[int, ...]]]:
-        """Yield the keys of each batch's share; its width follows from its place in the epoch."""
-        position = len(self) - len(order)
-        for number, share in enumerate(shares):
-            rng = generator("slab width", self._draws, epoch, position + number * self._batch_size)
-            width = draw_width(self._slabs, rng)
-            yield [(epoch, int(index), width) for index in share]
+        planes = np.transpose(counts, rng.permutation(3))
+        start = int(rng.integers(planes.shape[2] - width - 2 * PLANES, endpoint=True))
+        planes = _mirrored(planes[..., start : start + width + 2 * PLANES], rng)
+        return self._seen(planes, self._totals[index], rng)
 
     def _seen(self, planes: NDArray[np.float64], total: float, rng: np.random.Generator) -> NDArray[np.float64]:
         """Return counts as a detector sees them with fewer photons, or expected ones."""
@@ -94,6 +123,65 @@ class SlabSamples(Samples):
         expected: NDArray[np.float64] = planes * (np.exp(rng.uniform(low, high)) / total)
         noise_free = rng.random() < self._slabs.noise_free
         return expected if noise_free else rng.poisson(expected).astype(np.float64)
+
+
+class ScanSlabs(DrawnSlabs):
+    """Slabs through measured voxels of one scan; none sees a masked voxel.
+
+    Parameters
+    ----------
+    counts
+        (z, y, x) counts.
+    mask
+        (z, y, x), true where nothing was measured, or where nothing is to be learned from.
+    number
+        Samples in an epoch.
+    axes
+        Axes that the slabs are normal to.
+    slabs, batch_size, seed
+        As for `DrawnSlabs`; counts are taken as they were measured.
+
+    Raises
+    ------
+    ScanError
+        If no place of the scan has room for the widest slab.
+    """
+
+    def __init__(
+        self,
+        counts: NDArray[Any],
+        mask: NDArray[np.bool_],
+        slabs: SlabConfig,
+        *,
+        number: int,
+        axes: tuple[int, ...] = (0, 1, 2),
+        batch_size: int = 8,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(slabs, batch_size, seed)
+        self._scan, self._mask, self._number, self._axes = counts, mask, number, axes
+        self._planes(0, slabs.widths_px[1], generator("slab room", seed))
+
+    def __len__(self) -> int:
+        return self._number
+
+    def _planes(self, index: int, width: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        thick, edge = width + 2 * PLANES, min(_WINDOW_PX, *self._scan.shape)
+        for _ in range(_DRAWS):
+            axis = int(rng.choice(self._axes))
+            size = [thick if a == axis else edge for a in range(3)]
+            if size[axis] > self._scan.shape[axis]:
+                continue
+            start = [int(rng.integers(n - s, endpoint=True)) for n, s in zip(self._scan.shape, size, strict=True)]
+            box = tuple(slice(first, first + length) for first, length in zip(start, size, strict=True))
+            if not self._mask[box].any():
+                planes = np.moveaxis(self._scan[box], axis, 2)
+                return _mirrored(planes.transpose(1, 0, 2) if rng.random() < 0.5 else planes, rng)
+        edges = " x ".join(map(str, self._scan.shape))
+        raise ScanError(
+            f"The scan of {edges} voxels has no measured window for a slab of {width} px with {PLANES} planes on "
+            "either side: use narrower slabs, or a larger part of the scan."
+        )
 
 
 def draw_width(slabs: SlabConfig, rng: np.random.Generator) -> int:
@@ -106,10 +194,6 @@ def draw_width(slabs: SlabConfig, rng: np.random.Generator) -> int:
     return int(rng.integers(low, high, endpoint=True))
 
 
-def _cut(counts: NDArray[np.float32] | NDArray[np.uint32], width: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return planes around a slab at a random place, turned and mirrored at random, (z, y, planes)."""
-    planes = np.transpose(counts, rng.permutation(3))
-    start = int(rng.integers(planes.shape[2] - width - 2 * PLANES, endpoint=True))
-    planes = planes[..., start : start + width + 2 * PLANES]
+def _mirrored(planes: NDArray[Any], rng: np.random.Generator) -> NDArray[np.float64]:
     steps = tuple(slice(None, None, -1 if mirrored else 1) for mirrored in rng.random(3) < 0.5)
     return np.ascontiguousarray(planes[steps], dtype=np.float64)

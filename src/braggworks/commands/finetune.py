@@ -1,0 +1,179 @@
+"""Train the plane network a little more, on the scan that it shall fill.
+
+Slabs are drawn through measured voxels of the scan, never through its gap. The last part of the scan's longest axis is
+held out: gaps cut there are filled before and after, and compared with what was measured. Writes the weights, and with
+--scores the comparison.
+
+example:
+    braggworks finetune prepared.cxi --mask auto --weights weights.safetensors --output mine.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from braggworks.commands._recipes import thread_count
+from braggworks.commands.scan import add_reading_arguments, positive_int, read_usable
+from braggworks.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from braggworks.networks.plane_network import PlaneNetwork
+    from braggworks.scans.scan import Scan
+
+HELD_OUT = 0.3
+"""Share of the scan's longest axis on which the result is judged."""
+
+_BATCH = 8
+_TESTS = 96
+_SEED = 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb."""
+    add_reading_arguments(parser)
+    parser.add_argument("--weights", required=True, metavar="SAFETENSORS", help="weights of the plane network")
+    parser.add_argument("--output", "--out", required=True, metavar="SAFETENSORS", help="weights to write")
+    parser.add_argument("--scores", metavar="JSON", help="accuracy before and after to write")
+    parser.add_argument(
+        "--widths", type=positive_int, nargs="+", metavar="PX", help="gap widths (the gap's, or 3 6 12)"
+    )
+    parser.add_argument("--windows", type=positive_int, default=6400, metavar="N", help="slabs per epoch (6400)")
+    parser.add_argument("--epochs", type=positive_int, default=5, metavar="N", help="epochs (5)")
+    parser.add_argument("--learning-rate", type=float, default=1e-4, metavar="R", help="of Adam (1e-4)")
+    parser.add_argument("--threads", type=thread_count, default=1, metavar="N", help="processor threads (1)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train, compare, and write the weights."""
+    import torch
+
+    from braggworks.files import write_json
+    from braggworks.networks.plane_network import PlaneNetwork
+    from braggworks.training.checkpoints import Weights, load_network, write_weights
+
+    torch.set_num_threads(args.threads)
+    scan = read_usable(args)
+    network, weights = load_network(args.weights)
+    if not isinstance(network, PlaneNetwork):
+        raise ConfigError(f"{args.weights} holds {weights.network.name}: only plane_network is trained on a scan.")
+    widths = sorted(set(args.widths or _gap_widths(scan) or (3, 6, 12)))
+    learned, judged, axes = _parts(scan)
+    print(
+        f"{scan.source}: gaps of {', '.join(map(str, widths))} px normal to {', '.join('zyx'[a] for a in axes)}, "
+        f"{args.windows} slabs in each of {args.epochs} epochs; {HELD_OUT:.0%} of the scan are held out"
+    )
+    train, few = (_samples(scan, learned, axes, widths, number) for number in (args.windows, _BATCH))
+    tests = _tests(scan, judged, axes, widths)
+    if args.dry_run:
+        return
+    before = _score(network, tests)
+    _train(network, train, few, args)
+    after = _score(network, tests)
+    for row in ("linear", "before", "after"):
+        found = {"linear": before["linear"], "before": before["network"], "after": after["network"]}[row]
+        print(f"{row:<8}" + "".join(f"{width:>5} px {value:.4f}" for width, value in found.items()))
+    low, high = weights.widths_px
+    reach = (min(low, *widths), max(high, *widths))
+    write_weights(args.output, Weights(weights.network, weights.patch, reach, network.state_dict()))
+    if args.scores:
+        scores = {"linear": before["linear"], "before": before["network"], "after": after["network"]}
+        write_json(args.scores, {"title": scan.title, "windows": _TESTS, "held_out": HELD_OUT, "pcc": scores})
+    print(f"{args.output}: weights of {args.epochs} epochs on {scan.source}")
+
+
+def _gap_widths(scan: Scan) -> list[int]:
+    from braggworks.inpainting.slabs import find_slabs
+
+    return [slab.width for slab in find_slabs(scan.gap)]
+
+
+def _parts(scan: Scan) -> tuple[NDArray[np.bool_], NDArray[np.bool_], tuple[int, ...]]:
+    """Return what is hidden from training and from judging, and the axes that gaps are normal to."""
+    import numpy as np
+
+    from braggworks.inpainting.slabs import find_slabs
+
+    shape = scan.counts.shape
+    longest = int(np.argmax(shape))
+    cut = round(shape[longest] * (1 - HELD_OUT))
+    learned, judged = scan.gap.copy(), scan.gap.copy()
+    np.moveaxis(learned, longest, 0)[cut:] = True
+    np.moveaxis(judged, longest, 0)[:cut] = True
+    axes = tuple(sorted({slab.axis for slab in find_slabs(scan.gap)})) or (1, 2)
+    return learned, judged, axes
+
+
+def _samples(scan: Scan, hidden: NDArray[np.bool_], axes: tuple[int, ...], widths: list[int], number: int) -> Any:
+    from braggworks.config import SlabConfig
+    from braggworks.training.slab_samples import ScanSlabs
+
+    slabs = SlabConfig(widths_px=(min(widths), max(widths)))
+    return ScanSlabs(scan.counts, hidden, slabs, number=number, axes=axes, batch_size=_BATCH, seed=_SEED)
+
+
+def _tests(scan: Scan, hidden: NDArray[np.bool_], axes: tuple[int, ...], widths: list[int]) -> dict[int, Any]:
+    """Return held-out windows by width."""
+    return {width: _samples(scan, hidden, axes, [width], _TESTS) for width in widths}
+
+
+def _train(network: PlaneNetwork, samples: Any, few: Any, args: argparse.Namespace) -> None:
+    import torch
+    from tqdm import tqdm
+
+    from braggworks.config import LossConfig, NetworkConfig, SlabConfig, TrainingConfig
+    from braggworks.training.loop import Trainer
+
+    config = TrainingConfig(
+        release="scan",
+        seed=_SEED,
+        network=NetworkConfig(name="plane_network"),
+        slabs=SlabConfig(),
+        loss=LossConfig(gap=0, ssim=0, gradient=0, relative=1),
+        epochs=args.epochs,
+        batch_size=_BATCH,
+        learning_rate=args.learning_rate,
+        schedule="cosine",
+        gradient_norm=0.5,
+    )
+    trainer = Trainer(network, config, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    interval = 0.1 if sys.stderr.isatty() else 5
+    with tqdm(total=args.epochs * len(samples), desc="finetune", unit="slab", mininterval=interval) as bar:
+
+        def report(number: int, loss: float) -> None:
+            bar.update(number)
+
+        # A cosine needs no validation; the loop wants one, and what is held out stays so.
+        trainer.fit(samples, few, save=lambda: None, report=report)
+    network.eval().cpu()
+
+
+def _score(network: PlaneNetwork, tests: dict[int, Any]) -> dict[str, dict[int, float]]:
+    """Return mean correlations of log(1 + counts) in held-out gaps, by width, of linear interpolation and network."""
+    import numpy as np
+    import torch
+
+    from braggworks.evaluation.metrics import pcc
+    from braggworks.inpainting.interpolation import interpolate_batch
+
+    found: dict[str, dict[int, float]] = {"linear": {}, "network": {}}
+    network.eval()
+    for width, samples in tests.items():
+        batches = list(
+            samples.batches(0, np.arange(len(samples)), lambda order: np.array_split(order, len(order) // 8))
+        )
+        scores: dict[str, list[float]] = {"linear": [], "network": []}
+        for values, truth, mask in batches:
+            with torch.inference_mode():
+                filled = network(values, mask)[:, 0].numpy()
+            gap, known = mask[:, 0].numpy() > 0, values[:, 0].numpy()
+            for name, result in (("network", filled), ("linear", interpolate_batch(known, gap, "linear"))):
+                scores[name] += pcc(truth[:, 0].numpy(), result, gap).tolist()
+        for name, values_of in scores.items():
+            found[name][width] = float(np.nanmean(values_of))
+    return found
