@@ -147,3 +147,29 @@ def test_a_mask_that_does_not_help_is_answered_in_a_sentence(scan, capsys, more,
 
 def test_a_covered_peak_is_filled_if_asked(scan):
     assert inpaint(scan, "--mask", "maxipix", "--roi-origin", "225", "100", "--peak-in-gap") == 0
+
+
+# --- the picture ---
+
+
+def test_before_and_after_are_drawn(scan, capsys):
+    folder = scan.parents[1]
+    assert inpaint(scan, "--mask", "auto") == 0
+    assert main(["picture", str(folder / "out.cxi")]) == 0
+    first = (folder / "out.png").read_bytes()
+    assert first.startswith(b"\x89PNG")
+    assert main(["picture", str(folder / "out.cxi"), "--output", str(folder / "again.png")]) == 0
+    assert (folder / "again.png").read_bytes() == first
+
+
+def test_a_scan_that_was_not_filled_has_no_picture(scan, capsys):
+    assert main(["picture", str(scan)]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert not scan.with_suffix(".png").exists()
+
+
+def test_without_an_environment_for_figures_the_command_is_told(scan, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.prefix", str(tmp_path / "none" / "learn"))
+    assert inpaint(scan, "--mask", "auto", "--picture", str(tmp_path / "p.png")) == 0
+    assert "braggworks picture" in capsys.readouterr().out
+    assert not (tmp_path / "p.png").exists()

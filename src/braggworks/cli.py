@@ -31,6 +31,7 @@ VERBS = {
     "compare-engines": ("scatter", "compare the scattering engines on one batch"),
     "simulate-scan": ("learn", "write a simulated scan"),
     "scan": ("learn", "say what a scan holds, correct it and crop it"),
+    "picture": ("figures", "draw a scan before and after its gaps are filled"),
     "finetune": ("learn", "train the plane network on one scan"),
     "inpaint": ("learn", "fill the gaps of a scan"),
     "figure": ("figures", "draw one figure"),

@@ -15,9 +15,11 @@ example:
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braggworks.commands._recipes import read_recipe
@@ -80,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stride", type=positive_int, metavar="PX", help="step between windows of the patch inpainter (default: 8)"
     )
     parser.add_argument("--peak-in-gap", action="store_true", help="fill a gap although it covers the peak")
+    parser.add_argument("--picture", metavar="PNG", help="picture of before and after to write")
     parser.add_argument("--scores", metavar="JSON", help="comparison with the measured counts to write")
     parser.add_argument("--threads", type=positive_int, default=1, metavar="N", help="processor threads (default: 1)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
@@ -114,6 +117,8 @@ def run(args: argparse.Namespace) -> None:
             write_json(args.scores, {**scores, "seconds": seconds, "steps": found.steps})
         _print(scores)
     print(f"{args.output}: {int(gap.mask.sum())} voxels filled in {seconds:.1f} s")
+    if args.picture:
+        _draw(args.output, args.picture)
 
 
 def _work(args: argparse.Namespace) -> Work:
@@ -229,6 +234,19 @@ def _scores(scan: Scan, cut: Cut, work: Work, fillings: dict[str, NDArray[Any]])
         "pcc": overall,
         "strata": strata,
     }
+
+
+def _draw(scan: str, picture: str) -> None:
+    """Let the environment that holds matplotlib draw."""
+    program = Path(sys.prefix).parent / "figures" / "bin" / "braggworks"
+    command = [str(program), "picture", scan, "--output", picture]
+    if not program.exists():
+        print(
+            f"no picture: there is no environment for figures here; {' '.join(['braggworks', *command[1:]])} draws it"
+        )
+        return
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print((done.stdout or done.stderr).strip())
 
 
 def _print(scores: dict[str, Any]) -> None:

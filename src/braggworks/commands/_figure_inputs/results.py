@@ -13,6 +13,7 @@ import xarray as xr
 from braggworks.commands._figure_inputs._common import read_text, reading
 from braggworks.errors import FileError
 from braggworks.evaluation.metrics import cluster_bootstrap
+from braggworks.figures.before_after import BeforeAfter
 from braggworks.figures.gap_width import Sweep
 from braggworks.figures.patch import Examples
 from braggworks.figures.rulegraph import parse_dot
@@ -83,6 +84,19 @@ def read_scan(path: str, scores: str) -> FilledScan:
             title=file["entry_1/title"].asstr()[()],
             simulated=bool(file.attrs["simulated"]),
         )
+
+
+def read_before_after(path: str) -> BeforeAfter:
+    """Return a filled scan. Raises `FileError`."""
+    with open_h5(path, "scan") as file, reading(path):
+        detector, extra = file["entry_1/instrument_1/detector_1"], file["entry_1/braggworks"]
+        arrays = [part[()].astype(np.float64) for part in (extra["gapped"], detector["data"], extra["uncertainty"])]
+        mask = extra["filled"][()].astype(bool)
+        if mask.ndim != 3 or {array.shape for array in arrays} != {mask.shape}:
+            raise ValueError("counts of different shapes")
+        gapped, filled, uncertainty = arrays
+        title = file["entry_1/title"].asstr()[()]
+        return BeforeAfter(gapped, filled, uncertainty, mask, title, bool(file.attrs["simulated"]))
 
 
 def _peak(file: h5py.File, shape: tuple[int, ...]) -> tuple[int, int, int]:
