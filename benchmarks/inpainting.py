@@ -47,7 +47,7 @@ def measure() -> Iterator[Record]:
     methods: dict[str, Fill] = {name: interpolation(name) for name in ("nearest", "linear", "cubic")}
     methods |= {"smooth": smooth, "network": inpainter.fill}
     for ratio in OVERSAMPLINGS:
-        patterns = _patterns(ratio)
+        patterns = simulated_patterns(ratio)
         for noisy in (False, True):
             for width in WIDTHS:
                 yield from _cell(methods, patterns, ratio, width, noisy=noisy)
@@ -116,7 +116,7 @@ def _patches(
     return np.concatenate(found), np.array(particle)
 
 
-def _patterns(ratio: int) -> list[NDArray[np.float64]]:
+def simulated_patterns(ratio: int) -> list[NDArray[np.float64]]:
     """Return the noise-free patterns of one oversampling ratio, made where they are missing."""
     folder = RESULTS / f"campaigns/gaps-oversampling-{ratio}/patterns-nufft"
     if not folder.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ class _Filled(NamedTuple):
     logs: Float32  # (scans, z, y, x), log(1 + counts) without gaps
     spread: Float32  # (z, y, x), scatter of the predictions in the first scan
     number: NDArray[np.uint16]  # (z, y, x), of predictions
+    parts: int
 
 
 class SlabInpainter:
@@ -83,13 +85,17 @@ class SlabInpainter:
     def fill_scan(self, counts: NDArray[Any], mask: Bool, progress: Progress = lambda parts: None) -> Inpainted:
         """Fill the gaps of a scan; see `braggworks.inpainting.model.Inpainter`."""
         found = self._fill(counts[None], mask, progress)
-        result = counts.astype(np.result_type(counts.dtype, np.float32))
+        # Single precision holds whole numbers up to this one.
+        exact = counts.max(initial=0, where=~mask) <= 2**24
+        result = counts.astype(np.float32 if exact else np.result_type(counts.dtype, np.float32))
         result[mask] = np.expm1(found.logs[0][mask])
-        return Inpainted(result, found.spread, found.number, self.steps(mask))
+        return Inpainted(result, found.spread, found.number, found.parts)
 
     def _fill(self, counts: NDArray[Any], mask: Bool, progress: Progress) -> _Filled:
         """Fill scans (scans, z, y, x) that have one mask in common."""
-        logs = np.log1p(np.where(mask, counts.dtype.type(0), counts), dtype=np.float32, order="C")
+        with np.errstate(invalid="ignore", divide="ignore"):  # of what lies under the mask
+            logs = np.log1p(counts, dtype=np.float32, order="C")
+        logs[:, mask] = 0
         rounds = cut_mask(mask)
         unreached = mask.copy()
         for part in (part for parts in rounds for part in parts):
@@ -97,7 +103,8 @@ class SlabInpainter:
         if unreached.any():  # as planes at the array's edge are
             gap = np.broadcast_to(mask, logs.shape)
             logs[:, unreached] = interpolate(logs, gap, "linear")[:, unreached]
-        found = _Filled(logs, np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.uint16))
+        parts = sum(len(parts) for parts in rounds)
+        found = _Filled(logs, np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.uint16), parts)
         for parts in rounds:
             self._fill_round(found, parts, progress)
         return found
@@ -107,7 +114,7 @@ class SlabInpainter:
         logs = found.logs.reshape(len(found.logs), -1)
         place = np.unique(np.concatenate([part.voxels for part in parts]))
         total, squares = np.zeros((len(logs), place.size)), np.zeros(place.size)
-        number, predictions = np.zeros(place.size), np.zeros(place.size, np.uint16)
+        number, predictions = np.zeros((2, place.size), np.uint16)
         for part in parts:
             at = np.searchsorted(place, part.voxels)
             small = part.voxels.size < SMALLEST
@@ -122,16 +129,13 @@ class SlabInpainter:
         found.spread.reshape(-1)[place] = np.sqrt(np.maximum(squares / number - mean[0] ** 2, 0))
         found.number.reshape(-1)[place] = predictions
 
-    def _predict(self, logs: Float32, part: Part) -> list[NDArray[np.float64]]:
-        """Return the part's voxels in each scan, (scans, voxels), one array for each turn."""
+    def _predict(self, logs: Float32, part: Part) -> Iterator[Float32]:
+        """Yield the part's voxels in each scan, (scans, voxels), one array for each turn."""
         slab, sides = part.slab, _sides(logs, part)
         across = sides.place[0] - slab.start
-        return [
-            np.concatenate([self._turned(sides, batch, slab.width, turn) for batch in range(0, len(logs), _BATCH)])[
-                :, across, sides.place[1], sides.place[2]
-            ].astype(np.float64)
-            for turn in TURNS
-        ]
+        for turn in TURNS:
+            batches = [self._turned(sides, batch, slab.width, turn) for batch in range(0, len(logs), _BATCH)]
+            yield np.concatenate(batches)[:, across, sides.place[1], sides.place[2]]
 
     def _turned(self, sides: _Sides, batch: int, width: int, turn: tuple[bool, bool, bool]) -> Float32:
         """Return the slab's planes of a few scans, (scans, width, rows, columns), as predicted from a mirrored view."""

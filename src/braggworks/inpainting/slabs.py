@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 Bool = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
+_NEVER = np.int32(np.iinfo(np.int32).max)  # the cost of a run that is not measured on both ends
+
 
 @dataclass(frozen=True)
 class Slab:
@@ -89,11 +91,10 @@ def cut_mask(mask: Bool) -> list[list[Part]]:
     while left.size:
         runs = [_Runs(left, mask.shape, axis) for axis in range(3)]
         shortest = np.minimum.reduce([run.cost for run in runs])
-        reached = np.isfinite(shortest)
+        reached = shortest < _NEVER
         if not reached.any():
             break
-        chosen = (np.flatnonzero(reached & (run.cost == shortest)) for run in runs)
-        rounds.append([part for run, rows in zip(runs, chosen, strict=True) for part in run.parts(rows)])
+        rounds.append([part for run in runs for part in run.parts(np.flatnonzero(reached & (run.cost == shortest)))])
         left = left[~reached]
     return rounds
 
@@ -103,25 +104,27 @@ class _Runs:
 
     def __init__(self, voxels: Index, shape: tuple[int, ...], axis: int) -> None:
         stride, length = math.prod(shape[axis + 1 :]), shape[axis]
-        place = voxels // stride % length
-        line = voxels // (stride * length) * stride + voxels % stride
+        key = voxels // (stride * length) * stride + voxels % stride  # of the line along the axis
         # One more than the axis is long, so that the end of a line never meets the start of the next.
-        key = line * (length + 1) + place
+        key *= length + 1
+        key += voxels // stride % length
         order = np.argsort(key, kind="stable")
         first = np.concatenate([[True], np.diff(key[order]) != 1])
-        number = np.cumsum(first) - 1
-        starts, widths = place[order][first], np.bincount(number)
+        starts = (key[order][first] % (length + 1)).astype(np.int32)
+        del key
+        number = np.cumsum(first, dtype=np.int32) - 1
+        widths = np.bincount(number).astype(np.int32)
         self.axis, self._length, self._voxels = axis, length, voxels
-        self.start, self.width = np.empty_like(voxels), np.empty_like(voxels)
+        self.start, self.width = np.empty((2, voxels.size), np.int32)
         self.start[order], self.width[order] = starts[number], widths[number]
         inside = (self.start > 0) & (self.start + self.width < length)
-        self.cost = np.where(inside, self.width, np.inf)
+        self.cost = np.where(inside, self.width, _NEVER)
 
     def parts(self, rows: Index) -> list[Part]:
         """Return some of the voxels, slab by slab."""
         if not rows.size:
             return []
-        keys = self.start[rows] * (self._length + 1) + self.width[rows]
+        keys = self.start[rows].astype(np.int64) * (self._length + 1) + self.width[rows]
         slabs, member = np.unique(keys, return_inverse=True)
         order = np.argsort(member, kind="stable")
         groups = np.split(self._voxels[rows][order], np.cumsum(np.bincount(member, minlength=len(slabs)))[:-1])

@@ -1,0 +1,113 @@
+"""Filling a whole scan in one pass per slab against one window at a time, and the memory that a large scan takes.
+
+The naive loop shows the same network windows of 32 x 32 pixels of the planes beside a slab, one by one at every offset,
+and averages their predictions of log(1 + counts). Both fill a cross gap of 6 px, 12 px from the peak, in a simulated
+128^3 pattern with Poisson noise. The weights are those that BRAGGWORKS_WEIGHTS names; one thread each.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from benchmarks.inpainting import simulated_patterns
+from braggworks.datasets.gaps import cross_gap
+from braggworks.evaluation.metrics import pcc
+from braggworks.inpainting.model import load_inpainter
+from braggworks.inpainting.slab_inpainter import SlabInpainter
+from braggworks.inpainting.slabs import find_slabs
+from braggworks.networks.plane_network import PLANES
+from braggworks.records import Record
+from braggworks.seeds import generator
+
+SEED = 0
+RATIO, GAP, OFFSET, WINDOW = 4, 6, 12, 32
+REPEATS = 3
+LARGE, LARGE_GAP = (512, 512, 256), 38
+
+
+def measure() -> Iterator[Record]:
+    """Yield seconds, their ratio, accuracies and memory."""
+    inpainter = load_inpainter(os.environ["BRAGGWORKS_WEIGHTS"])
+    if not isinstance(inpainter, SlabInpainter):
+        raise TypeError("BRAGGWORKS_WEIGHTS must name weights of the plane network")
+    torch.set_num_threads(1)
+    truth = generator("inpainting speed", SEED).poisson(simulated_patterns(RATIO)[0]).astype(np.float32)
+    peak = np.unravel_index(int(truth.argmax()), truth.shape)
+    mask = cross_gap(truth.shape, (int(peak[1]) + OFFSET, int(peak[2]) + OFFSET), GAP)
+    counts = np.where(mask, np.float32(0), truth)
+    begun = time.perf_counter()
+    naive = _one_by_one(inpainter, counts, mask)
+    slow = time.perf_counter() - begun
+    times = []
+    for _ in range(REPEATS):
+        begun = time.perf_counter()
+        found = inpainter.fill_scan(counts, mask).counts
+        times.append(time.perf_counter() - begun)
+    about = "128^3, cross gap of 6 px, one thread"
+    yield Record("inpaint.scan.seconds_naive", slow, "s", n=1, source=about, seed=SEED)
+    seconds = float(np.median(times))
+    yield Record("inpaint.scan.seconds_cpu", seconds, "s", low=min(times), high=max(times), n=REPEATS, source=about)
+    yield Record("inpaint.scan.speedup", slow / seconds, "1", n=1, source=about, seed=SEED)
+    for name, filled in (("", found), (".naive", naive)):
+        score = pcc(np.log1p(truth)[None], np.log1p(filled)[None], mask[None])[0]
+        yield Record(f"inpaint.scan.pcc{name}", float(score), "1", n=int(mask.sum()), source=about, seed=SEED)
+    command = [sys.executable, "-m", "benchmarks.inpainting_speed"]
+    peak_mb = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    about = f"{'x'.join(map(str, LARGE))}, cross gap of {LARGE_GAP} px, largest resident memory"
+    yield Record("inpaint.scan.memory", peak_mb, "MB", n=1, source=about, seed=SEED)
+
+
+def _one_by_one(inpainter: SlabInpainter, counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the scan filled by one window at a time; the crossing from both arms, filled before."""
+    logs = np.log1p(counts)
+    for crossing in (False, True):
+        total, number = np.zeros(logs.shape), np.zeros(logs.shape)
+        for slab in find_slabs(mask):
+            view, sums, sizes = (np.moveaxis(array, slab.axis, 0) for array in (logs, total, number))
+            stop = slab.start + slab.width
+            rows, columns = (n - WINDOW + 1 for n in view.shape[1:])
+            for row in tqdm(range(rows), desc="naive", mininterval=10, leave=False):
+                for column in range(columns):
+                    box = (slice(row, row + WINDOW), slice(column, column + WINDOW))
+                    sides = (view[slab.start - PLANES : slab.start, *box], view[stop : stop + PLANES, *box])
+                    before, after = (torch.from_numpy(np.ascontiguousarray(side)[None]) for side in sides)
+                    with torch.inference_mode():
+                        planes = inpainter.network.continued(before, after, slab.width)[0].numpy()
+                    sums[slab.start : stop, *box] += planes
+                    sizes[slab.start : stop, *box] += 1
+        crossed = np.logical_and.reduce([_of(slab, logs.shape) for slab in find_slabs(mask)])
+        chosen = mask & crossed if crossing else mask & ~crossed
+        logs[chosen] = np.maximum(total[chosen] / number[chosen], 0)
+        if not crossed.any():
+            break
+    return np.where(mask, np.expm1(logs), counts)
+
+
+def _of(slab: object, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    found = np.zeros(shape, bool)
+    found[slab.where] = True  # type: ignore[attr-defined]
+    return found
+
+
+def main() -> None:
+    """Fill a large scan, and print this process's largest resident memory in MB."""
+    inpainter = load_inpainter(os.environ["BRAGGWORKS_WEIGHTS"])
+    counts = generator("inpainting memory", SEED).poisson(2.0, LARGE).astype(np.uint32)
+    mask = cross_gap(LARGE, (200, 100), LARGE_GAP)
+    counts[mask] = 0
+    inpainter.fill_scan(counts, mask)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+
+
+if __name__ == "__main__":
+    main()
