@@ -103,8 +103,8 @@ class SlabInpainter:
         if unreached.any():  # as planes at the array's edge are
             gap = np.broadcast_to(mask, logs.shape)
             logs[:, unreached] = interpolate(logs, gap, "linear")[:, unreached]
-        parts = sum(len(parts) for parts in rounds)
-        found = _Filled(logs, np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.uint16), parts)
+        number = sum(map(len, rounds))
+        found = _Filled(logs, np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.uint16), number)
         for parts in rounds:
             self._fill_round(found, parts, progress)
         return found
