@@ -33,6 +33,7 @@ BENCHMARKS = {
     "training": ("scale", "training in two processes against one: rates, loss differences, reading"),
     "inpainting": ("inpainting", "gaps in patches of simulated patterns, by width, oversampling ratio and noise"),
     "inpainting_scan": ("inpainting", "gaps cut into a measured scan, the network against every baseline"),
+    "inpainting_strain": ("inpainting", "strain artefacts of objects whose diffraction has a gap, or a filled one"),
     "inpainting_speed": ("inpainting", "a whole scan against one window at a time, and the memory of a large scan"),
     "devices": ("dataset", "shape3d on the GPU against the CPU, where torch sees a GPU"),
 }

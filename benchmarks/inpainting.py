@@ -117,7 +117,13 @@ def _patches(
 
 
 def simulated_patterns(ratio: int) -> list[NDArray[np.float64]]:
-    """Return the noise-free patterns of one oversampling ratio, made where they are missing."""
+    """Return the noise-free patterns of one oversampling ratio, with a maximum of 1e5."""
+    found = (np.abs(amplitude) ** 2 for amplitude in simulated_amplitudes(ratio))
+    return [intensity * (MOST / intensity.max()) for intensity in found]
+
+
+def simulated_amplitudes(ratio: int) -> list[NDArray[np.complex128]]:
+    """Return the complex diffraction of the particles of one oversampling ratio, made where it is missing."""
     folder = RESULTS / f"campaigns/gaps-oversampling-{ratio}/patterns-nufft"
     if not folder.exists():
         command = [".envs/workflow/bin/braggworks", "run", CONFIG, "--datasets", "--cores", str(os.cpu_count())]
@@ -125,9 +131,5 @@ def simulated_patterns(ratio: int) -> list[NDArray[np.float64]]:
     found = []
     for path in sorted(folder.glob("*.h5")):
         with h5py.File(path) as file:
-            names: list[str] = []
-            file.visititems(lambda name, item, names=names: names.append(name) if name.endswith("amplitude") else None)
-            for name in sorted(names):
-                intensity = np.abs(file[name][0].astype(np.complex128)) ** 2
-                found.append(intensity * (MOST / intensity.max()))
+            found += [file[f"{name}/amplitude"][0].astype(np.complex128) for name in sorted(file)]
     return found
