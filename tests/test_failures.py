@@ -125,6 +125,8 @@ def test_a_traceback_is_quoted_from_its_end(run: Run) -> None:
         "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 3 GiB",
         "RuntimeError: [enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.",
         "terminate called after throwing an instance of 'std::bad_alloc'",
+        "ImportError: _core.cpython-311-x86_64-linux-gnu.so: failed to map segment from shared object",
+        "RuntimeError: can't start new thread",
     ],
 )
 def test_a_librarys_words_about_memory_are_understood(run: Run, words: str) -> None:

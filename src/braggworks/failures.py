@@ -20,6 +20,7 @@ _RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit|Warning)(:
 # In the words of Python, of C and C++ libraries and of torch.
 _NO_MEMORY = re.compile(
     r"MemoryError|[Mm]emory allocation|[Cc]annot allocate memory|bad_alloc|out of memory|not enough memory"
+    r"|failed to map segment|can't start new thread"
 )
 _SLURM = re.compile(r"SLURM status is: '([A-Z_]+)")
 _AGAIN = "run the same command again"
