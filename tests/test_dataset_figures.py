@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dataset_inputs import HALF_TURN, body, diffraction, write_shard, write_steps
 from figure_inputs import write_patterns, write_relaxed
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.colors import to_hex
@@ -166,6 +166,7 @@ def test_a_scan_has_photons_only(tmp_path: Path) -> None:
     assert "phase range (rad)" in shown and "rms strain (%)" not in shown
 
 
+@example(np.array([1e-3, np.nextafter(1e-3, 1)]), False)
 @given(arrays(np.float64, st.integers(1, 30), elements=st.floats(1e-3, 1e9, **FINITE)), st.booleans())
 def test_bins_hold_every_value(values: np.ndarray, logarithmic: bool) -> None:
     edges = distributions.bin_edges(values, logarithmic)

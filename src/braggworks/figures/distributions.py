@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from braggworks.figures.style import SERIES, WIDE_MM, Look, new_figure, styled
 
 _BINS = 32
+_ROUNDING = 1e-9
 _ROW_MM = 9.0
 # Ratio of the largest to the smallest value from which a logarithmic axis is worth its ticks.
 _LOGARITHMIC_FROM = 5
@@ -156,6 +157,8 @@ def bin_edges(values: NDArray[np.float64], logarithmic: bool, bins: int = _BINS)
     """
     places = np.log10(values) if logarithmic else values
     low, high = float(places.min()), float(places.max())
-    margin = 0.03 * (high - low) or 0.05 * abs(high) or 0.05
+    # Values that rounding tells apart are one value.
+    equal = high - low <= _ROUNDING * abs(high)
+    margin = (0.05 * abs(high) or 0.05) if equal else 0.03 * (high - low)
     edges = np.linspace(low - margin, high + margin, bins + 1)
     return 10**edges if logarithmic else edges
