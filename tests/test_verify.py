@@ -76,7 +76,9 @@ def test_sound_release(results, capsys, name):
 
 
 def test_every_release_of_a_folder_is_checked(results, capsys):
-    shutil.copytree(manifest(results).parent, results / "releases" / "again")
+    again = results / "releases" / "again"
+    shutil.copytree(manifest(results).parent, again)
+    edit(again / "manifest.json", lambda value: value.update(release="again"))
     assert cli.main(["verify", str(results)]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
 
@@ -199,12 +201,26 @@ DAMAGE = {
     "no manifest": (lambda r: manifest(r).unlink(), "releases/*/manifest.json matches no file"),
     "not JSON": (lambda r: manifest(r).write_text("{"), "manifest.json is not valid JSON"),
     "not a manifest": (lambda r: manifest(r).write_text("[]"), "manifest.json is no manifest"),
+    "another release": (
+        lambda r: manifest(r).parent.rename(manifest(r).parent.with_name("other")),
+        "releases/other/manifest.json is the manifest of release 'tiny': delete it",
+    ),
     "damaged manifest": (lambda r: edit(manifest(r), lambda v: v.pop("splits")), "manifest.json is damaged"),
     "impossible fractions": (
         lambda r: edit(manifest(r), lambda value: value["fractions"].update(test=2)),
         "manifest.json is damaged",
     ),
 }
+
+
+def test_the_manifest_of_another_release_is_deleted(results, capsys):
+    foreign = manifest(results).parent.with_name("other") / "manifest.json"
+    foreign.parent.mkdir()
+    foreign.write_bytes(manifest(results).read_bytes())
+    assert cli.main(["verify", str(results), "--delete"]) == 2
+    assert "the manifest of another release, " in capsys.readouterr().err
+    assert not foreign.exists()
+    assert cli.main(["verify", str(results)]) == 0
 
 
 @pytest.mark.parametrize("name", DAMAGE)

@@ -56,6 +56,11 @@ def _check(path: Path, bar: Bar) -> None:
     from braggworks.datasets.splits import SPLITS
 
     manifest = read_manifest(path)
+    if not _in_place(manifest, path):
+        raise FileError(
+            f"{path} is the manifest of release {manifest.release!r}: delete it (`braggworks verify --delete` does) "
+            "and run `braggworks run` again."
+        )
     particles = check_manifest(manifest, path, bar)
     if not _follows(manifest):
         raise FileError(
@@ -65,6 +70,12 @@ def _check(path: Path, bar: Bar) -> None:
     samples = sum(entry.samples for entry in manifest.shards)
     splits = ", ".join(f"{name} {manifest.splits[name].particles}" for name in SPLITS)
     print(f"{path}: {len(manifest.shards)} shards, {samples} samples, {particles} particles ({splits})")
+
+
+def _in_place(manifest: Manifest, path: Path) -> bool:
+    """Return whether a manifest in a results folder lies where its release's does."""
+    place = Path(Paths(".").manifest(manifest.release))
+    return path.parent.parent.name != place.parent.parent.name or path.parent.name == manifest.release
 
 
 def _follows(manifest: Manifest) -> bool:
@@ -97,6 +108,9 @@ def _delete_damaged(path: Path, bar: Bar) -> str:
         print(reason)
         path.unlink()
         return f"the damaged manifest {path}"
+    if not _in_place(manifest, path):
+        path.unlink()
+        return f"the manifest of another release, {path},"
     damaged = damaged_shards(manifest, bar)
     for entry, error in damaged:
         print(error)
