@@ -22,7 +22,7 @@ from braggworks.records import Record
 
 _PROGRESS = "progress.json"
 # A run may be over before the fault comes; the next moment is another one.
-_ATTEMPTS = 6
+_ATTEMPTS = 12
 
 
 @dataclass
