@@ -23,7 +23,7 @@ from tqdm import tqdm
 from braggworks.evaluation.gap_protocol import class_means, draw_patches, smooth
 from braggworks.evaluation.metrics import cluster_bootstrap, pcc, strata
 from braggworks.evaluation.sweeps import centre_gap, interpolation
-from braggworks.inpainting.model import load_inpainter
+from braggworks.inpainting.model import Inpainter, load_inpainter
 from braggworks.inpainting.whole_scan import Fill
 from braggworks.records import Record
 from braggworks.seeds import generator
@@ -43,7 +43,7 @@ BATCH = 50
 
 def measure() -> Iterator[Record]:
     """Yield correlations, and shares of the error that is removed."""
-    inpainter = load_inpainter(os.environ["BRAGGWORKS_WEIGHTS"])
+    inpainter = named_inpainter()
     methods: dict[str, Fill] = {name: interpolation(name) for name in ("nearest", "linear", "cubic")}
     methods |= {"smooth": smooth, "network": inpainter.fill}
     for ratio in OVERSAMPLINGS:
@@ -51,6 +51,13 @@ def measure() -> Iterator[Record]:
         for noisy in (False, True):
             for width in WIDTHS:
                 yield from _cell(methods, patterns, ratio, width, noisy=noisy)
+
+
+def named_inpainter() -> Inpainter:
+    """Return the network whose weights BRAGGWORKS_WEIGHTS names; without it, say so and end."""
+    if "BRAGGWORKS_WEIGHTS" not in os.environ:
+        raise SystemExit("Set BRAGGWORKS_WEIGHTS to the weights to judge: `braggworks train` writes them.")
+    return load_inpainter(os.environ["BRAGGWORKS_WEIGHTS"])
 
 
 def _cell(

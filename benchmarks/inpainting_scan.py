@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from benchmarks.inpainting import named_inpainter
 from braggworks.evaluation.gap_protocol import smooth
 from braggworks.evaluation.metrics import pcc
 from braggworks.inpainting.interpolation import METHODS, interpolate
 from braggworks.inpainting.linear_predictor import predict_gaps
-from braggworks.inpainting.model import load_inpainter
 from braggworks.inpainting.variational import fill_total_variation
 from braggworks.records import Record
 from braggworks.scans.prepare import crop, crop_window, find_peak
@@ -34,7 +34,7 @@ Fill = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.floating[An
 
 def measure() -> Iterator[Record]:
     """Yield the correlation of every method in every cell, and in how many the network is best."""
-    inpainter = load_inpainter(os.environ["BRAGGWORKS_WEIGHTS"])
+    inpainter = named_inpainter()
     counts, peak = _crop()
     methods: dict[str, Fill] = {name: _on_logs(lambda v, m, n=name: interpolate(v, m, n)) for name in METHODS}
     methods["smooth"] = lambda values, mask: smooth(values[None], mask[None])[0]

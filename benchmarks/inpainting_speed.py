@@ -7,7 +7,6 @@ and averages their predictions of log(1 + counts). Both fill a cross gap of 6 px
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
@@ -19,10 +18,9 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.inpainting import simulated_patterns
+from benchmarks.inpainting import named_inpainter, simulated_patterns
 from braggworks.datasets.gaps import cross_gap
 from braggworks.evaluation.metrics import pcc
-from braggworks.inpainting.model import load_inpainter
 from braggworks.inpainting.slab_inpainter import SlabInpainter
 from braggworks.inpainting.slabs import find_slabs
 from braggworks.networks.plane_network import PLANES
@@ -37,7 +35,7 @@ LARGE, LARGE_GAP = (512, 512, 256), 38
 
 def measure() -> Iterator[Record]:
     """Yield seconds, their ratio, accuracies and memory."""
-    inpainter = load_inpainter(os.environ["BRAGGWORKS_WEIGHTS"])
+    inpainter = named_inpainter()
     if not isinstance(inpainter, SlabInpainter):
         raise TypeError("BRAGGWORKS_WEIGHTS must name weights of the plane network")
     torch.set_num_threads(1)
@@ -101,7 +99,7 @@ def _of(slab: object, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 def main() -> None:
     """Fill a large scan, and print this process's largest resident memory in MB."""
-    inpainter = load_inpainter(os.environ["BRAGGWORKS_WEIGHTS"])
+    inpainter = named_inpainter()
     counts = generator("inpainting memory", SEED).poisson(2.0, LARGE).astype(np.uint32)
     mask = cross_gap(LARGE, (200, 100), LARGE_GAP)
     counts[mask] = 0

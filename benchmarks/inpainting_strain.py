@@ -8,18 +8,16 @@ along y. The weights are those that BRAGGWORKS_WEIGHTS names.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.inpainting import MOST, simulated_amplitudes
+from benchmarks.inpainting import MOST, named_inpainter, simulated_amplitudes
 from braggworks.datasets.gaps import cross_gap
 from braggworks.evaluation.real_space import diffract, reconstruct, strain_error
 from braggworks.inpainting.interpolation import interpolate
-from braggworks.inpainting.model import load_inpainter
 from braggworks.records import Record
 
 RATIO, OFFSET, AXIS = 3, 8, 1
@@ -32,7 +30,7 @@ THRESHOLD = 0.3
 
 def measure() -> Iterator[Record]:
     """Yield ratios of strain errors, with the range over the particles."""
-    inpainter = load_inpainter(os.environ["BRAGGWORKS_WEIGHTS"])
+    inpainter = named_inpainter()
     found: dict[str, list[NDArray[np.float64]]] = {}
     for amplitude in tqdm(simulated_amplitudes(RATIO), desc="strain", mininterval=10):
         modulus = np.abs(np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(amplitude))))

@@ -14,8 +14,8 @@ from braggworks.files import read_json
 from braggworks.inpainting.continuation import continue_planes
 from braggworks.inpainting.interpolation import interpolate
 from braggworks.inpainting.model import load_inpainter
-from braggworks.inpainting.slab_inpainter import SMALLEST, SlabInpainter
-from braggworks.inpainting.slabs import Slab, cut_mask
+from braggworks.inpainting.slab_inpainter import SlabInpainter
+from braggworks.inpainting.slabs import SMALLEST, Slab, cut_mask
 from braggworks.inpainting.variational import fill_biharmonic
 from braggworks.losses import gap_relative_error
 from braggworks.networks import build

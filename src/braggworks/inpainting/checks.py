@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggworks.errors import ScanError
-from braggworks.inpainting.slabs import Slab, cut_mask, find_slabs
+from braggworks.inpainting.slabs import SMALLEST, cut_mask, find_slabs
 
 Bool = NDArray[np.bool_]
 
 _NEAR_PX = 2  # a maximum this close to a gap is the flank of a peak inside of it
 _BESIDE_PX = 8  # measured pixels on either side of a gap that must hold a count
-_SMALLEST = 64  # voxels of a gap; fewer are hot pixels
 
 
 def check_peak(counts: NDArray[Any], mask: Bool, source: str) -> None:
@@ -39,7 +38,7 @@ def check_peak(counts: NDArray[Any], mask: Bool, source: str) -> None:
     """
     brightest = np.unravel_index(int(np.argmax(np.where(mask, 0, counts))), mask.shape)
     gap = np.zeros(mask.shape, bool)
-    for part in (part for parts in cut_mask(mask) for part in parts if part.voxels.size >= _SMALLEST):
+    for part in (part for parts in cut_mask(mask) for part in parts if part.voxels.size >= SMALLEST):
         gap.reshape(-1)[part.voxels] = True
     near = tuple(slice(max(0, int(n) - _NEAR_PX), int(n) + _NEAR_PX + 1) for n in brightest)
     if gap[near].any():
@@ -60,8 +59,3 @@ def check_signal(counts: NDArray[Any], mask: Bool, source: str) -> None:
                 f"{source}: no pixel within {_BESIDE_PX} px of the gap normal to {'zyx'[slab.axis]} at {slab.start} "
                 "counted anything, so that there is nothing to continue: check the mask, or crop the scan."
             )
-
-
-def too_wide(slabs: list[Slab], widest_px: int) -> list[Slab]:
-    """Return the slabs that are wider than what a network was trained on."""
-    return [slab for slab in slabs if slab.width > widest_px]

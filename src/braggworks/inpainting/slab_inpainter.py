@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from braggworks.inpainting.interpolation import interpolate
-from braggworks.inpainting.slabs import Part, cut_mask
+from braggworks.inpainting.slabs import SMALLEST, Part, cut_mask
 from braggworks.inpainting.whole_scan import Inpainted, Progress
 from braggworks.networks.plane_network import PLANES, PlaneNetwork
 
@@ -21,9 +21,6 @@ Bool = NDArray[np.bool_]
 TURNS = ((False, False, False), (True, True, False), (False, True, True), (True, False, True))
 """Views of a slab, mirrored across it, along its rows and along its columns: their predictions are averaged, and their
 scatter is the uncertainty."""
-
-SMALLEST = 64
-"""Parts of slabs with fewer voxels, such as hot pixels, are interpolated linearly."""
 
 _MARGIN = 48  # pixels around a part of a plane that the network sees
 _BATCH = 32

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 Bool = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
+SMALLEST = 64
+"""Voxels of a gap; parts of slabs with fewer, such as hot pixels, are interpolated linearly."""
+
 _NEVER = np.int32(np.iinfo(np.int32).max)  # the cost of a run that is not measured on both ends
 
 
