@@ -24,6 +24,7 @@ BENCHMARKS = {
     "labels": ("dataset", "gridded labels against atomistic patterns, every shape and material"),
     "families": ("dataset", "patterns per second and core of every family, and where the time goes"),
     "storage": ("dataset", "shards against raw memory-mapped numpy; bytes per sample"),
+    "planning": ("dataset", "the plan of config/paper.yaml: seconds and jobs"),
     "kills": ("dataset", "SIGKILL at random moments, and the same shards in the end"),
     "scale": ("scale", "the plan of config/paper.yaml, and the share of core time that is no stage work"),
     "containers": ("scale", "the same run in uv environments and in Apptainer images: the same bytes and numbers"),

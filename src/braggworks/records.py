@@ -70,6 +70,7 @@ def machine_description() -> str:
 def current_commit() -> str | None:
     """Return the git commit of the working folder, with ``+changes`` where files differ; None outside a checkout.
 
+    Records themselves do not count, so that one benchmark after another is stamped with the commit that was measured.
     Where `braggworks run` told it in BRAGGWORKS_COMMIT, as to jobs in containers, which have no git, that is taken.
     """
     if told := os.environ.get("BRAGGWORKS_COMMIT"):
@@ -77,7 +78,7 @@ def current_commit() -> str | None:
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=30)
         status = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
+            ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results"],
             capture_output=True,
             text=True,
             check=True,
