@@ -18,6 +18,7 @@ import h5py
 
 from braggworks.campaigns import Campaign, ScanCampaign
 from braggworks.config import load_campaign
+from braggworks.datasets.counts import Counts
 from braggworks.recipes import STAGES, campaign_recipe
 from braggworks.records import Record
 from braggworks.targets import find_scan
@@ -34,9 +35,9 @@ _FOLDERS = {"crystals": "crystals.h5", "relax": "relaxed.h5", "scatter": "patter
 _LAST = {"shard": "shard.h5", "simulate": "shard.h5", "shard-scan": "shard.h5"}
 
 
-def measure() -> Iterator[Record]:
+def measure(cases: dict[str, tuple[str, int]] = CASES) -> Iterator[Record]:
     """Yield rates and shares; the family scan is left out where its scan is absent."""
-    for family, (name, particles) in CASES.items():
+    for family, (name, particles) in cases.items():
         campaign = load_campaign(Path("config/campaigns") / f"{name}.yaml")
         if isinstance(campaign, ScanCampaign) and find_scan(campaign.scans[0]) is None:
             print(f"  {family}: its scan is absent (BRAGGWORKS_TEST_DATA)", flush=True)
@@ -73,6 +74,6 @@ def _run(campaign: Campaign, stage: str, particles: int, folder: Path) -> float:
 def _made(shard: Path, campaign: Campaign) -> tuple[int, int, int]:
     """Return patterns (patches for scans), bytes and samples of a shard."""
     with h5py.File(shard, "r") as file:
-        samples = len(file["counts"])
+        samples = len(Counts(file))
     patterns = samples if isinstance(campaign, ScanCampaign) else samples // campaign.patches.per_pattern
     return patterns, shard.stat().st_size, samples

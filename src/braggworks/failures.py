@@ -32,7 +32,7 @@ def planning_error(text: str) -> str:
     if any("LockException" in line for line in lines):
         return (
             "the folder is locked by another Snakemake: wait for it, or, if it was killed, "
-            "run `.envs/workflow/bin/snakemake --unlock`."
+            "run `.envs/workflow/bin/snakemake --unlock --configfile CONFIG` with your configuration."
         )
     starts = [i for i, line in enumerate(lines) if "Error" in line or "Exception" in line]
     return " ".join(lines[starts[0] :] if starts else lines[-5:])

@@ -32,6 +32,7 @@ SECONDS_PER_SHARDED_VOXEL = 4e-8  # noise and hashes of a whole pattern
 SECONDS_PER_CUT_ATOM = 3e-6
 SECONDS_PER_GRIDDED_ATOM = 1e-6
 SECONDS_PER_PATCH_AT_FULL_WIDTH = 0.09
+SECONDS_PER_SLAB = 0.037  # of 64 x 64 pixels, by the plane network at full width
 _TRAINING_SPEEDUP = 1.33  # of two cores over one
 # Cores of a job where its rule takes more than one.
 THREADS = {"train_network": 2, "evaluate_network": 2, "inpaint_scan": 2}
@@ -149,7 +150,8 @@ def _training_seconds(config: Config) -> float:
             case ScanCampaign():
                 patterns = 1
         samples += campaign.count * patterns * campaign.patches.per_pattern
-    return training.epochs * samples * SECONDS_PER_PATCH_AT_FULL_WIDTH * training.network.width
+    each = SECONDS_PER_PATCH_AT_FULL_WIDTH if training.slabs is None else SECONDS_PER_SLAB
+    return training.epochs * samples * each * training.network.width
 
 
 def _mean_power(bounds: tuple[int, int], power: float) -> float:
