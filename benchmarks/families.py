@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import h5py
 
@@ -25,12 +26,13 @@ from braggworks.targets import find_scan
 
 # Campaign and particles of each family; the relaxed ones hold up to some 100 000 atoms each.
 CASES = {
-    "polygon2d": ("polygon2d-inpaint", 400),
-    "shape3d": ("shape3d-train", 300),
+    "polygon2d": ("polygon2d-inpaint", 1000),
+    "shape3d": ("shape3d-train", 1000),
     "atomistic": ("atomistic-phase", 2),
     "autophasenn": ("autophasenn-train", 1),
     "scan": ("aps-scan", 1),
 }
+REPEATS = 3
 _FOLDERS = {"crystals": "crystals.h5", "relax": "relaxed.h5", "scatter": "patterns.h5"}
 _LAST = {"shard": "shard.h5", "simulate": "shard.h5", "shard-scan": "shard.h5"}
 
@@ -42,16 +44,24 @@ def measure(cases: dict[str, tuple[str, int]] = CASES) -> Iterator[Record]:
         if isinstance(campaign, ScanCampaign) and find_scan(campaign.scans[0]) is None:
             print(f"  {family}: its scan is absent (BRAGGWORKS_TEST_DATA)", flush=True)
             continue
-        with tempfile.TemporaryDirectory(dir=".", prefix=".families-") as folder:
-            seconds = {stage: _run(campaign, stage, particles, Path(folder)) for stage in STAGES[campaign.family]}
-            patterns, size, samples = _made(Path(folder) / "shard.h5", campaign)
-        total = sum(seconds.values())
-        about = f"{name}, first {particles} particles, start-up included"
+        runs = [_go(campaign, particles) for _ in range(REPEATS)]
+        patterns, size, samples = runs[0][1]
+        rates = sorted(patterns / sum(seconds.values()) for seconds, _ in runs)
+        about = f"{name}, first {particles} particles, start-up included; median and range of {REPEATS} runs"
         unit = "patches per second and core" if family == "scan" else "patterns per second and core"
-        yield Record(f"dataset.rate.{family}", patterns / total, unit, n=patterns, seed=campaign.seed, source=about)
+        stamp = {"n": patterns, "seed": campaign.seed}
+        yield Record(f"dataset.rate.{family}", median(rates), unit, low=rates[0], high=rates[-1], source=about, **stamp)
         yield Record(f"dataset.bytes_per_sample.{family}", size / samples, "bytes", n=samples, seed=campaign.seed)
-        for stage, spent in seconds.items():
-            yield Record(f"dataset.share.{family}.{stage}", spent / total, "1", n=patterns, seed=campaign.seed)
+        for stage in STAGES[campaign.family]:
+            share = median(seconds[stage] / sum(seconds.values()) for seconds, _ in runs)
+            yield Record(f"dataset.share.{family}.{stage}", share, "1", **stamp)
+
+
+def _go(campaign: Campaign, particles: int) -> tuple[dict[str, float], tuple[int, int, int]]:
+    """Return the seconds of every stage, and what `_made` returns of the shard."""
+    with tempfile.TemporaryDirectory(dir=".", prefix=".families-") as folder:
+        seconds = {stage: _run(campaign, stage, particles, Path(folder)) for stage in STAGES[campaign.family]}
+        return seconds, _made(Path(folder) / "shard.h5", campaign)
 
 
 def _run(campaign: Campaign, stage: str, particles: int, folder: Path) -> float:

@@ -16,6 +16,7 @@ def test_families_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
     from benchmarks import families
 
+    monkeypatch.setattr(families, "REPEATS", 1)
     cases = {"polygon2d": ("polygon2d-inpaint", 3), "autophasenn": ("autophasenn-test", 1)}
     records = {record.name: record for record in families.measure(cases)}
     shares = [record.value for name, record in records.items() if name.startswith("dataset.share.autophasenn.")]
