@@ -49,12 +49,14 @@ def measure(cases: dict[str, tuple[str, int]] = CASES) -> Iterator[Record]:
         rates = sorted(patterns / sum(seconds.values()) for seconds, _ in runs)
         about = f"{name}, first {particles} particles, start-up included; median and range of {REPEATS} runs"
         unit = "patches per second and core" if family == "scan" else "patterns per second and core"
-        stamp = {"n": patterns, "seed": campaign.seed}
-        yield Record(f"dataset.rate.{family}", median(rates), unit, low=rates[0], high=rates[-1], source=about, **stamp)
-        yield Record(f"dataset.bytes_per_sample.{family}", size / samples, "bytes", n=samples, seed=campaign.seed)
+        n, seed = patterns, campaign.seed
+        yield Record(
+            f"dataset.rate.{family}", median(rates), unit, low=rates[0], high=rates[-1], source=about, n=n, seed=seed
+        )
+        yield Record(f"dataset.bytes_per_sample.{family}", size / samples, "bytes", n=samples, seed=seed)
         for stage in STAGES[campaign.family]:
             share = median(seconds[stage] / sum(seconds.values()) for seconds, _ in runs)
-            yield Record(f"dataset.share.{family}.{stage}", share, "1", **stamp)
+            yield Record(f"dataset.share.{family}.{stage}", share, "1", n=n, seed=seed)
 
 
 def _go(campaign: Campaign, particles: int) -> tuple[dict[str, float], tuple[int, int, int]]:
