@@ -112,7 +112,8 @@ def test_it_starts_as_the_continuation_and_mirrors_with_its_input():
     planes = torch.rand(2, 2 * PLANES, 13, 17, generator=torch.Generator().manual_seed(0))
     before, after = planes[:, :PLANES], planes[:, PLANES:]
     smooth = continue_planes(before[:, -2:], after[:, :2], 5)
-    torch.testing.assert_close(network.continued(before, after, 5), smooth)
+    found = network.continued(torch.expm1(before), torch.expm1(after), 5)
+    torch.testing.assert_close(torch.log1p(found), smooth)
 
 
 @pytest.mark.parametrize("width", [1, 2, 30])
@@ -180,8 +181,9 @@ def test_samples_are_slabs_with_what_the_network_sees_and_no_more():
     for values, truth, mask in batches():
         width = int(mask[0, 0, 0, 0].sum())
         assert 2 <= width <= 20
-        assert truth.shape == (2, 1, 40, 40, width + 2 * PLANES)
-        assert mask[..., PLANES : PLANES + width].all()
+        beside = min(16, (40 - width) // 2)
+        assert truth.shape == (2, 1, 40, 40, width + 2 * beside)
+        assert mask[..., beside : beside + width].all()
         assert mask.sum() == 2 * 40 * 40 * width
         assert not values[mask > 0].any()
         assert torch.equal(values[mask == 0], truth[mask == 0])
@@ -201,8 +203,8 @@ def test_samples_follow_from_seed_epoch_and_index_alone():
 
 def test_some_samples_are_noise_free_and_some_are_counted():
     whole = [np.expm1(truth.numpy()) for _, truth, _ in batches(number=40)]
-    integers = [bool(np.allclose(sample, sample.round(), atol=1e-3)) for batch in whole for sample in batch]
-    assert 5 < sum(integers) < 35
+    totals = np.array([sample.sum() for batch in whole for sample in batch])
+    assert 5 < np.sum(totals < totals.max() / 2) < 35
 
 
 def test_widths_are_narrow_as_often_as_asked():
@@ -232,7 +234,7 @@ def test_the_network_and_its_slabs_go_together():
 
 def test_training_lowers_the_error():
     loss = {"gap": 0, "ssim": 0, "gradient": 0, "relative": 1}
-    slabs = SlabConfig(widths_px=(6, 7), noise_free=1.0)
+    slabs = SlabConfig(widths_px=(6, 7), noise_free=0.0, total_counts=(1e6, 1e6))
     how = {"epochs": 8, "batch_size": 2, "learning_rate": 5e-3}
     config = TrainingConfig(release="r", network=SMALL, slabs=slabs, loss=loss, **how)
     trainer = Trainer(build(SMALL), config, torch.device("cpu"))

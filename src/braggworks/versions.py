@@ -10,7 +10,7 @@ STAGE_VERSIONS: dict[str, int] = {
     "simulate": 2,
     "shard-scan": 2,
     "manifest": 2,
-    "train": 2,
+    "train": 3,
     "evaluate": 1,
     "compare": 1,
     "scan": 1,

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from braggworks.inpainting.band_limit import REACH
 from braggworks.inpainting.interpolation import interpolate
 from braggworks.inpainting.slabs import SMALLEST, Part, cut_mask
 from braggworks.inpainting.whole_scan import Inpainted, Progress
-from braggworks.networks.plane_network import PLANES, PlaneNetwork
+from braggworks.networks.plane_network import PlaneNetwork
 
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -27,8 +28,8 @@ _BATCH = 32
 
 
 class _Filled(NamedTuple):
-    logs: Float32  # (scans, z, y, x), log(1 + counts) without gaps
-    spread: Float32  # (z, y, x), scatter of the predictions in the first scan
+    counts: Float32  # (scans, z, y, x), without gaps
+    spread: Float32  # (z, y, x), scatter of the predicted log(1 + counts) in the first scan
     number: NDArray[np.uint16]  # (z, y, x), of predictions
     parts: int
 
@@ -71,8 +72,8 @@ class SlabInpainter:
         gaps, kind = np.unique(mask.reshape(len(mask), -1), axis=0, return_inverse=True)
         for number, gap in enumerate(gaps.reshape(-1, *mask.shape[1:])):
             rows = np.flatnonzero(kind.reshape(-1) == number)
-            logs = self._fill(filled[rows], gap, lambda parts: None).logs
-            filled[rows] = np.where(gap, np.expm1(logs), filled[rows])
+            found = self._fill(filled[rows], gap, lambda parts: None).counts
+            filled[rows] = np.where(gap, found, filled[rows])
         return filled
 
     def steps(self, mask: Bool) -> int:
@@ -85,53 +86,52 @@ class SlabInpainter:
         # Single precision holds whole numbers up to this one.
         exact = counts.max(initial=0, where=~mask) <= 2**24
         result = counts.astype(np.float32 if exact else np.result_type(counts.dtype, np.float32))
-        result[mask] = np.expm1(found.logs[0][mask])
+        result[mask] = found.counts[0][mask]
         return Inpainted(result, found.spread, found.number, found.parts)
 
     def _fill(self, counts: NDArray[Any], mask: Bool, progress: Progress) -> _Filled:
         """Fill scans (scans, z, y, x) that have one mask in common."""
-        with np.errstate(invalid="ignore", divide="ignore"):  # of what lies under the mask
-            logs = np.log1p(counts, dtype=np.float32, order="C")
-        logs[:, mask] = 0
+        seen = np.array(counts, dtype=np.float32, order="C")
+        seen[:, mask] = 0
         rounds = cut_mask(mask)
         unreached = mask.copy()
         for part in (part for parts in rounds for part in parts):
             unreached.reshape(-1)[part.voxels] = False
         if unreached.any():  # as planes at the array's edge are
-            gap = np.broadcast_to(mask, logs.shape)
-            logs[:, unreached] = interpolate(logs, gap, "linear")[:, unreached]
+            gap = np.broadcast_to(mask, seen.shape)
+            seen[:, unreached] = np.expm1(interpolate(np.log1p(seen), gap, "linear")[:, unreached])
         number = sum(map(len, rounds))
-        found = _Filled(logs, np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.uint16), number)
+        found = _Filled(seen, np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.uint16), number)
         for parts in rounds:
             self._fill_round(found, parts, progress)
         return found
 
     def _fill_round(self, found: _Filled, parts: list[Part], progress: Progress) -> None:
         """Fill parts that do not see each other; where they meet, their predictions are averaged."""
-        logs = found.logs.reshape(len(found.logs), -1)
+        counts = found.counts.reshape(len(found.counts), -1)
         place = np.unique(np.concatenate([part.voxels for part in parts]))
-        total, squares = np.zeros((len(logs), place.size)), np.zeros(place.size)
+        total, squares = np.zeros((len(counts), place.size)), np.zeros(place.size)
         number, predictions = np.zeros((2, place.size), np.uint16)
         for part in parts:
             at = np.searchsorted(place, part.voxels)
             small = part.voxels.size < SMALLEST
-            for values in [_line(found.logs, part)] if small else self._predict(found.logs, part):
+            for values in [_line(found.counts, part)] if small else self._predict(found.counts, part):
                 total[:, at] += values
                 squares[at] += values[0] ** 2
                 number[at] += 1
                 predictions[at] += not small
             progress(1)
         mean = total / number
-        logs[:, place] = np.maximum(mean, 0)
+        counts[:, place] = np.expm1(np.maximum(mean, 0))
         found.spread.reshape(-1)[place] = np.sqrt(np.maximum(squares / number - mean[0] ** 2, 0))
         found.number.reshape(-1)[place] = predictions
 
-    def _predict(self, logs: Float32, part: Part) -> Iterator[Float32]:
-        """Yield the part's voxels in each scan, (scans, voxels), one array for each turn."""
-        slab, sides = part.slab, _sides(logs, part)
+    def _predict(self, counts: Float32, part: Part) -> Iterator[Float32]:
+        """Yield log(1 + counts) of the part's voxels in each scan, (scans, voxels), one array for each turn."""
+        slab, sides = part.slab, _sides(counts, part)
         across = sides.place[0] - slab.start
         for turn in TURNS:
-            batches = [self._turned(sides, batch, slab.width, turn) for batch in range(0, len(logs), _BATCH)]
+            batches = [self._turned(sides, batch, slab.width, turn) for batch in range(0, len(counts), _BATCH)]
             yield np.concatenate(batches)[:, across, sides.place[1], sides.place[2]]
 
     def _turned(self, sides: _Sides, batch: int, width: int, turn: tuple[bool, bool, bool]) -> Float32:
@@ -144,36 +144,36 @@ class SlabInpainter:
         if turn[0]:
             before, after = after, before
         with torch.inference_mode():
-            planes: Tensor = self.network.continued(before, after, width)
+            planes: Tensor = torch.log1p(self.network.continued(before, after, width))
         return planes.flip(flips).cpu().numpy()
 
 
 class _Sides(NamedTuple):
-    before: Float32  # (scans, PLANES, rows, columns)
+    before: Float32  # (scans, planes, rows, columns), at most `REACH` planes
     after: Float32
     place: tuple[NDArray[np.intp], ...]  # of each voxel: plane of the scan, row and column of the planes above
 
 
-def _sides(logs: Float32, part: Part) -> _Sides:
+def _sides(counts: Float32, part: Part) -> _Sides:
     """Return the planes on either side of a part, cut to the part and a margin."""
     axis, start, stop = part.slab.axis, part.slab.start, part.slab.start + part.slab.width
-    view = np.moveaxis(logs, axis + 1, 1)
-    place = list(np.unravel_index(part.voxels, logs.shape[1:]))
+    view = np.moveaxis(counts, axis + 1, 1)
+    place = list(np.unravel_index(part.voxels, counts.shape[1:]))
     across, rows, columns = place.pop(axis), *place
     box = tuple(slice(max(0, int(found.min()) - _MARGIN), int(found.max()) + _MARGIN + 1) for found in (rows, columns))
-    length = view.shape[1]
-    # Beyond the array's edge, its last plane is repeated.
-    before = view[:, np.clip(np.arange(start - PLANES, start), 0, None)][:, :, *box]
-    after = view[:, np.clip(np.arange(stop, stop + PLANES), None, length - 1)][:, :, *box]
+    before = view[:, max(0, start - REACH) : start][:, :, *box]
+    after = view[:, stop : stop + REACH][:, :, *box]
     return _Sides(before, after, (across, rows - box[0].start, columns - box[1].start))
 
 
-def _line(logs: Float32, part: Part) -> NDArray[np.float64]:
-    """Return a part's voxels, (scans, voxels), by linear interpolation between the slab's neighbours."""
-    slab, shape = part.slab, logs.shape[1:]
+def _line(counts: Float32, part: Part) -> NDArray[np.float64]:
+    """Return log(1 + counts) of a part's voxels, (scans, voxels), linear between the slab's neighbours."""
+    slab, shape = part.slab, counts.shape[1:]
     across = np.unravel_index(part.voxels, shape)[slab.axis]
     stride = int(np.prod(shape[slab.axis + 1 :]))
-    flat = logs.reshape(len(logs), -1)
-    low, high = (flat[:, part.voxels + (end - across) * stride] for end in (slab.start - 1, slab.start + slab.width))
+    flat = counts.reshape(len(counts), -1)
+    low, high = (
+        np.log1p(flat[:, part.voxels + (end - across) * stride]) for end in (slab.start - 1, slab.start + slab.width)
+    )
     share = (across - slab.start + 1) / (slab.width + 1)
     return np.asarray((1 - share) * low + share * high)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from braggworks.config import SlabConfig
 from braggworks.errors import ConfigError, ScanError
+from braggworks.inpainting.band_limit import REACH
 from braggworks.networks.plane_network import PLANES
 from braggworks.seeds import generator
 from braggworks.training.samples import Patches, Sample, Samples
@@ -47,7 +48,8 @@ class DrawnSlabs(Samples):
         counts = self._planes(index, width, generator("slab", self._draws, epoch, index))
         truth = torch.from_numpy(np.log1p(counts, dtype=np.float32))
         mask = torch.zeros(truth.shape, dtype=torch.bool)
-        mask[..., PLANES : PLANES + width] = True
+        side = (truth.shape[-1] - width) // 2
+        mask[..., side : side + width] = True
         return Sample(torch.where(mask, torch.zeros(()), truth), truth, mask)
 
     def keys(
@@ -113,16 +115,19 @@ class SlabSamples(DrawnSlabs):
     def _planes(self, index: int, width: int, rng: np.random.Generator) -> NDArray[np.float64]:
         counts = self._patches[index][0].numpy() if self._counts is None else self._counts[index]
         planes = np.transpose(counts, rng.permutation(3))
-        start = int(rng.integers(planes.shape[2] - width - 2 * PLANES, endpoint=True))
-        planes = _mirrored(planes[..., start : start + width + 2 * PLANES], rng)
+        # All samples of one width have as many planes.
+        thick = width + 2 * min(REACH, (planes.shape[2] - width) // 2)
+        start = int(rng.integers(planes.shape[2] - thick, endpoint=True))
+        planes = _mirrored(planes[..., start : start + thick], rng)
         return self._seen(planes, self._totals[index], rng)
 
     def _seen(self, planes: NDArray[np.float64], total: float, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return counts as a detector sees them with fewer photons, or expected ones."""
+        """Return counts as a detector sees them with fewer photons, or, nearly without noise, as they are."""
+        if rng.random() < self._slabs.noise_free:
+            return planes.astype(np.float64)
         low, high = np.log(np.minimum(self._slabs.total_counts, total))
-        expected: NDArray[np.float64] = planes * (np.exp(rng.uniform(low, high)) / total)
-        noise_free = rng.random() < self._slabs.noise_free
-        return expected if noise_free else rng.poisson(expected).astype(np.float64)
+        seen: NDArray[np.int64] = rng.poisson(planes * (np.exp(rng.uniform(low, high)) / total))
+        return seen.astype(np.float64)
 
 
 class ScanSlabs(DrawnSlabs):
