@@ -97,7 +97,7 @@ def _cell(
 
 def _scores(fill: Fill, patches: NDArray[np.float32], width: int) -> NDArray[np.float64]:
     size = patches.shape[-1]
-    gap = centre_gap(size, width)
+    gap = centre_gap((size, size, size), width)
     scored, edge = np.zeros_like(gap), (size - SCORED) // 2
     scored[edge : size - edge, edge : size - edge] = gap[edge : size - edge, edge : size - edge]
     found = []

@@ -101,7 +101,7 @@ def test_methods_see_nothing_of_the_gap():
         seen.append((counts, mask))
         return counts
 
-    gap = centre_gap(PATCH, 4)
+    gap = centre_gap((PATCH,) * 3, 4)
     fill_gap(fringes(3), gap, spy)
     ((counts, mask),) = seen
     assert (mask.shape, mask.dtype, counts.dtype) == (counts.shape, np.dtype(bool), np.dtype(np.float32))
@@ -143,7 +143,7 @@ def test_dataset_counts_what_is_undefined():
 
 def test_a_gap_that_fills_the_patch_is_refused():
     with pytest.raises(ConfigError, match="gap_widths_px holds 13"):
-        centre_gap(PATCH, 13)
+        centre_gap((PATCH,) * 3, 13)
 
 
 # --- the verbs ---

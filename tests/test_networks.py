@@ -51,7 +51,7 @@ def stirred(config):
 def test_shape_is_preserved(config, blocks):
     network = build(config)
     values, mask = patches(3, max(8, network.multiple) * blocks)
-    output = network(values, mask)
+    output = network.fill(values, mask)
     assert output.shape == values.shape
     assert output.dtype == torch.float32
     assert torch.isfinite(output).all()
@@ -60,8 +60,8 @@ def test_shape_is_preserved(config, blocks):
 @every_network
 def test_gradients_reach_every_parameter(config):
     network = stirred(config)
-    values, mask = patches()
-    network(values, mask).square().sum().backward()
+    values, mask = patches(size=max(16, network.multiple))
+    network.fill(values, mask).square().sum().backward()
     silent = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert not silent
 
@@ -71,18 +71,28 @@ def test_seed_decides_the_weights_and_nothing_else_changes(config):
     before = torch.random.get_rng_state()
     one, two, other = build(config, 3), build(config, 3), build(config, 4)
     assert torch.equal(before, torch.random.get_rng_state())
-    values, mask = patches()
-    assert torch.equal(one(values, mask), two(values, mask))
+    values, mask = patches(size=max(16, one.multiple))
+    assert torch.equal(one.fill(values, mask), two.fill(values, mask))
     assert any(not torch.equal(p, q) for p, q in zip(one.parameters(), other.parameters(), strict=True))
 
 
 @every_network
 def test_samples_of_a_batch_do_not_meet(config):
     network = stirred(config).eval()
-    values, mask = patches(3)
-    together = network(values, mask)
-    alone = torch.cat([network(values[i : i + 1], mask[i : i + 1]) for i in range(3)])
-    torch.testing.assert_close(together, alone)
+    values, mask = patches(3, max(16, network.multiple))
+    together = network.fill(values, mask)
+    alone = torch.cat([network.fill(values[i : i + 1], mask[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["unet_2d", "msd_net_2d"])
+def test_networks_in_two_dimensions_fill_planes_by_themselves(name):
+    network = stirred(NetworkConfig(name=name, width=0.1, residual=True)).eval()
+    values, mask = patches(2, 32)
+    filled = network.fill(values, mask)
+    assert torch.equal(filled[mask == 0], values[mask == 0])
+    plane = network(values[:, :, 5], mask[:, :, 5])
+    torch.testing.assert_close(filled[:, :, 5], plane, rtol=1e-4, atol=1e-4)
 
 
 @every_patch_network

@@ -250,7 +250,48 @@ def test_filler_never_gives_negative_counts_and_checks_its_input(tmp_path):
     with torch.no_grad():
         inpainter.network.head.bias.fill_(-5)
     assert (inpainter.fill(counts, mask)[mask] == 0).all()
-    with pytest.raises(ValueError, match="16 voxels"):
+    with pytest.raises(ScanError, match="patches of 16 px"):
         inpainter.fill(counts[:, :8], mask[:, :8])
     with pytest.raises(ScanError):
         inpainter.fill(counts, np.ones_like(mask))
+
+
+class FlatPatches:
+    """A split of patches in two dimensions, of fringes."""
+
+    shape, size = (32, 32), 32
+
+    def __init__(self, number=4):
+        x = np.arange(32)
+        waves = [np.sin(x * (0.3 + 0.1 * n))[:, None] + np.sin(x * 0.4) for n in range(number)]
+        self.counts = np.array([(40 * (2 + wave)).round() for wave in waves]).astype(np.uint32)
+        self.mask = np.zeros(self.counts.shape, np.uint8)
+        self.mask[..., 14:18] = 1
+        self.gap_shapes = np.zeros(number, np.uint8)
+
+    def __len__(self):
+        return len(self.counts)
+
+    def __getitem__(self, index):
+        return torch.from_numpy(self.counts[index].astype(np.float32)), torch.from_numpy(self.mask[index].astype(bool))
+
+    def load_all(self):
+        return self.counts, self.mask
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_networks_in_two_dimensions_are_trained_on_patches_of_two_dimensions(in_memory):
+    flat = FlatPatches()
+    samples = Samples(flat, prior=False, seed=1, in_memory=in_memory, readers=0)
+    assert memory_needed(flat) == 4 * 32 * 32 * 14
+    assert samples[0, 0].truth.shape == (1, 32, 32)
+    network = NetworkConfig(name="msd_net_2d", width=0.5)
+    config = TrainingConfig(release="r", network=network, epochs=6, batch_size=2, learning_rate=1e-2)
+    trainer = Trainer(build(network), config, torch.device("cpu"))
+    assert trainer.fit(samples, samples, save=lambda: None)
+    assert trainer.progress.best_loss < 0.8 * trainer.progress.starting_loss
+
+
+def test_one_plane_is_never_turned_on_its_side():
+    sample = Sample(*(torch.arange(12.0).reshape(1, 3, 4) for _ in range(3)))
+    assert {augment(sample, turn, swap=True).truth.shape for turn in range(16)} == {(1, 3, 4)}

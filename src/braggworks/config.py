@@ -60,23 +60,24 @@ class SplitConfig(Model):
 class NetworkConfig(Model):
     """Which network, and how large; by default the 3-D patch inpainter of Masto et al. (2024) at its published size."""
 
-    name: Literal["patch_inpainter_3d", "plane_network"] = Field(
+    name: Literal["patch_inpainter_3d", "plane_network", "unet_2d", "modified_unet_2d", "msd_net_2d"] = Field(
         "patch_inpainter_3d",
-        description="plane_network is our own: one network for every gap width; it needs training.slabs.",
+        description="plane_network is our own: one network for every gap width; it needs training.slabs. Those in two "
+        "dimensions are the thesis's, for releases of polygon2d.",
     )
     width: float = Field(1.0, gt=0, le=4, description="Factor on all channel counts; 1 is the published size.")
     mask_input: bool = Field(
-        False, description="Give the patch inpainter the gap mask as a second channel (not in the published network)."
+        False, description="Give the network the gap mask as a second channel (not in the published networks)."
     )
     residual: bool = Field(
         False,
-        description="Let the patch inpainter predict the difference from linear interpolation (not published either).",
+        description="Let the network predict the difference from linear interpolation (not published either).",
     )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.name == "plane_network" and (self.mask_input or self.residual):
-            raise ValueError("mask_input and residual are options of patch_inpainter_3d: leave them out")
+            raise ValueError("mask_input and residual are no options of plane_network: leave them out")
         return self
 
 
@@ -97,7 +98,9 @@ class SlabConfig(Model):
 
     widths_px: tuple[int, int] = Field((2, 41), description="Narrowest and widest slab, in pixels.")
     narrow_share: Fraction = Field(0.7, description="Share of the slabs that are at most 12 px wide.")
-    noise_free: Fraction = Field(0.5, description="Share of the samples that see expected counts, not Poisson ones.")
+    noise_free: Fraction = Field(
+        0.5, description="Share of the samples that are as bright as simulated, nearly without noise."
+    )
     total_counts: tuple[float, float] = Field(
         (1e5, 3e9), description="Photons in the whole pattern, log-uniform; at most as many as were simulated."
     )

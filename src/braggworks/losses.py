@@ -82,21 +82,21 @@ def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
 
     The index of Wang et al., IEEE Trans. Image Process. 13, 600 (2004), 10.1109/TIP.2003.819861, in three dimensions:
     Gaussian window of 11 voxels and a standard deviation of 1.5 voxels, averaged over all places where the window lies
-    inside the patch. Smaller patches take the largest odd window that fits.
+    inside the patch. Shorter axes take the largest odd window that fits.
 
     Parameters
     ----------
     prediction, truth
-        Patches of shape (batch, 1, z, y, x) with equal edges.
+        Patches of shape (batch, 1, z, y, x).
 
     Returns
     -------
     Tensor
         Shape (batch,).
     """
-    window = torch.from_numpy(_window(prediction.shape[-1])).to(prediction)
     moments = torch.cat([prediction, truth, prediction * prediction, truth * truth, prediction * truth], 1)
     for _ in range(3):
+        window = torch.from_numpy(_window(moments.shape[-1])).to(moments)
         moments = torch.movedim(moments @ window.T, -1, 2)
     mean_p, mean_t, square_p, square_t, product = moments.unbind(1)
     numerator = (2 * mean_p * mean_t + _C1) * (2 * (product - mean_p * mean_t) + _C2)

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     patches = _test_patches(args.manifest)
     for width in config.gap_widths_px:
-        centre_gap(patches.counts.shape[-1], width)
+        centre_gap(patches.counts.shape[1:], width)
     inpainter = load_inpainter(args.weights)
     if inpainter.patch not in (None, patches.counts.shape[-1]):
         raise FileError(
@@ -90,12 +90,11 @@ def _test_patches(manifest: str) -> Patches:
             f"{manifest} has no particle in its test split, so there is nothing to score: "
             "raise splits.test, or the campaigns' count."
         )
-    if table.task != "inpaint" or len(table.shape) != 3:
-        raise FileError(
-            f"{manifest} holds samples of {len(table.shape)} dimensions for the task {table.task}, and gaps are scored "
-            "in three: give the manifest of a release of 3-D patches for the task inpaint."
-        )
+    if table.task != "inpaint":
+        raise FileError(f"{manifest} holds samples for the task {table.task}: give that of a release for inpaint.")
     counts, _ = load_samples(table)
+    if counts.ndim == 3:
+        counts = counts[:, None]
     return Patches(counts, table.columns["particle"], table.campaign, table.columns["oversampling"].min(axis=1))
 
 
@@ -112,7 +111,7 @@ def _write_examples(path: str, patches: Patches, fills: Mapping[str, Fill], conf
     order = np.argsort(patches.mean_counts, kind="stable")
     chosen = np.sort(order[np.unique(np.linspace(0, len(order) - 1, EXAMPLES).round().astype(int))])
     truth = patches.counts[chosen].astype(np.float32)
-    gap = centre_gap(truth.shape[-1], width)
+    gap = centre_gap(truth.shape[1:], width)
     mask = np.broadcast_to(gap, truth.shape)
     with create_h5(path, "examples") as file:
         file["truth"], file["mask"] = truth, mask.astype(np.uint8)

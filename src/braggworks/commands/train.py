@@ -196,12 +196,13 @@ def _network(config: TrainingConfig, patches: SampleDataset, warm_start: str | N
     from braggworks.networks import build
     from braggworks.training.checkpoints import load_network
 
-    if patches.task != "inpaint" or len(patches.shape) != 3:
+    network = build(config.network, config.seed)
+    if patches.task != "inpaint" or len(patches.shape) != network.ndim:
         raise ConfigError(
             f"Release {patches.manifest.release!r} holds samples of {len(patches.shape)} dimensions for the task "
-            f"{patches.task}, and {config.network.name} inpaints three: name another release in training.release."
+            f"{patches.task}, and {config.network.name} inpaints {network.ndim}: name another release in "
+            "training.release, or another network."
         )
-    network = build(config.network, config.seed)
     if patches.size % network.multiple:
         raise ConfigError(
             f"The dataset's patches have {patches.size} px and {config.network.name} needs a multiple of "

@@ -28,7 +28,7 @@ class Patches:
     Parameters
     ----------
     counts
-        (n, p, p, p) counts, axes (z, y, x).
+        (n, p, p, p) counts, axes (z, y, x); (n, 1, p, p) where patches have two dimensions.
     particle
         (n,) index of the particle in its campaign.
     campaign
@@ -57,20 +57,21 @@ class Patches:
         return np.array(names, dtype=np.str_)
 
 
-def centre_gap(size: int, width: int) -> NDArray[np.bool_]:
-    """Return the (p, p, p) mask of a vertical gap in the centre of a patch, normal to the last axis.
+def centre_gap(shape: tuple[int, ...], width: int) -> NDArray[np.bool_]:
+    """Return the mask of a vertical gap in the centre of a patch (z, y, x), normal to the last axis.
 
     Raises
     ------
     ConfigError
         If the gap leaves fewer than two measured voxels on a side.
     """
+    size = shape[-1]
     if not 1 <= width <= size - 2 * BORDER_PX:
         raise ConfigError(
             f"evaluation.gap_widths_px holds {width}, which leaves no measured border in a patch of {size} px: "
             f"use 1 to {size - 2 * BORDER_PX}."
         )
-    return vertical_gap((size, size, size), (size - width) // 2, width)
+    return vertical_gap(shape, (size - width) // 2, width)
 
 
 def interpolation(method: Method) -> Fill:
@@ -124,7 +125,7 @@ def score_gap_widths(
     """
     scores = np.full((len(fills), len(widths), len(counts)), np.nan)
     for column, width in enumerate(widths):
-        gap = centre_gap(counts.shape[-1], width)
+        gap = centre_gap(counts.shape[1:], width)
         for start in range(0, len(counts), _BATCH):
             part = slice(start, start + _BATCH)
             truth = np.log1p(counts[part].astype(np.float32))[:, gap]

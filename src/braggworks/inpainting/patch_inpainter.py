@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from braggworks.errors import ScanError
 from braggworks.inpainting.slabs import find_slabs
 from braggworks.inpainting.whole_scan import Inpainted, Progress, check_slabs, fill_scan, window_count
 from braggworks.networks import Network
@@ -30,11 +31,13 @@ class PatchInpainter:
     """
 
     unit = "window"
+    ndim = 3
 
     def __init__(self, network: Network, patch: int, widths_px: tuple[int, int], stride: int = 8) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device).eval()
         self.patch, self.widths_px, self.stride = patch, widths_px, stride
+        self.ndim = network.ndim
 
     def fill(self, counts: Float32, mask: Bool, batch: int = 32) -> Float32:
         """Fill gaps.
@@ -42,7 +45,8 @@ class PatchInpainter:
         Parameters
         ----------
         counts
-            Patches of shape (patches, `patch`, `patch`, `patch`) in counts; what lies in the gaps is not looked at.
+            Patches of shape (patches, `patch`, `patch`, `patch`) in counts; what lies in the gaps is not looked at. For
+            a 2-D network any number of planes, (patches, z, `patch`, `patch`).
         mask
             True in the gaps; the same shape.
         batch
@@ -53,9 +57,10 @@ class PatchInpainter:
         ndarray
             Patches in counts, float32: measured voxels as given, gaps as predicted, at least 0.
         """
-        if counts.shape != mask.shape or counts.shape[1:] != (self.patch,) * 3:
-            raise ValueError(
-                f"counts {counts.shape} and mask {mask.shape} must be patches of {self.patch} voxels per axis"
+        if counts.shape != mask.shape or counts.shape[-self.ndim :] != (self.patch,) * self.ndim:
+            raise ScanError(
+                f"Counts {counts.shape} and mask {mask.shape} are no patches of {self.patch} px in {self.ndim} axes: "
+                "use weights that were trained on patches of this size."
             )
         filled = np.array(counts, dtype=np.float32)
         gap = np.asarray(mask, dtype=bool)
@@ -67,6 +72,8 @@ class PatchInpainter:
 
     def steps(self, mask: Bool) -> int:
         """Return how many windows a scan with this mask takes; see `braggworks.inpainting.model.Inpainter`."""
+        if self.ndim != 3:
+            raise ScanError("These weights fill patterns of two dimensions, and a scan has three: use others.")
         slabs = find_slabs(mask)
         check_slabs(mask.shape, slabs, self.patch)
         return window_count(mask.shape, slabs, self.patch, self.stride)
@@ -79,7 +86,7 @@ class PatchInpainter:
         scaled, scale = normalise(counts, mask)
         values = torch.from_numpy(network_values(scaled, mask, prior=self.network.uses_prior))
         with torch.inference_mode():
-            output = self.network(
+            output = self.network.fill(
                 values[:, None].to(self.device), torch.from_numpy(mask)[:, None].to(self.device).float()
             )
         return denormalise(output[:, 0].cpu().numpy(), scale)

@@ -8,14 +8,19 @@ import torch
 
 from braggworks.config import NetworkConfig
 from braggworks.networks.base import Network
+from braggworks.networks.msd_net_2d import MSDNet2D
 from braggworks.networks.patch_inpainter_3d import PatchInpainter3D
 from braggworks.networks.plane_network import PlaneNetwork
+from braggworks.networks.unet_2d import ModifiedUNet2D, UNet2D
 
 __all__ = ["NETWORKS", "Network", "build"]
 
 NETWORKS: dict[str, Callable[[NetworkConfig], Network]] = {
     "patch_inpainter_3d": PatchInpainter3D.from_config,
     "plane_network": PlaneNetwork.from_config,
+    "unet_2d": UNet2D.from_config,
+    "modified_unet_2d": ModifiedUNet2D.from_config,
+    "msd_net_2d": MSDNet2D.from_config,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Network(nn.Module):
@@ -13,8 +13,11 @@ class Network(nn.Module):
 
     Its ``forward`` is called with ``values``, the patches scaled to [0, 1] with their gaps set to 0 (or to an
     interpolation, if `uses_prior`), and ``mask``, 1 in the gaps; both float32 of shape (batch, 1, z, y, x). It returns
-    whole patches of the same shape.
+    whole patches of the same shape. Those of a 2-D network are (batch, 1, y, x).
     """
+
+    ndim: ClassVar[int] = 3
+    """Dimensions of the patches that it fills."""
 
     multiple: ClassVar[int] = 1
     """Patches must have a multiple of this many voxels per axis."""
@@ -27,6 +30,14 @@ class Network(nn.Module):
 
     uses_prior: bool = False
     """Whether the gaps of ``values`` hold a linear interpolation."""
+
+    def fill(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Return filled patches (batch, 1, z, y, x); a 2-D network fills each plane z by itself."""
+        if self.ndim == 3:
+            filled: Tensor = self(values, mask)
+            return filled
+        planes = (x.movedim(2, 1).flatten(0, 1) for x in (values, mask))
+        return self(*planes).unflatten(0, (len(values), -1)).movedim(1, 2)  # type: ignore[no-any-return]
 
     def parameter_count(self) -> int:
         """Return the number of trained parameters."""

@@ -33,6 +33,7 @@ class MSDNet2D(Network):
     """
 
     ndim: ClassVar[int] = 2
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
 
     def __init__(self, width: float = 1.0, *, mask_input: bool = False, residual: bool = False) -> None:
         super().__init__()

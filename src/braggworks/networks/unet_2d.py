@@ -39,6 +39,7 @@ class UNet2D(Network):
     """
 
     ndim: ClassVar[int] = 2
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
     multiple: ClassVar[int] = 32
     dilations: ClassVar[tuple[tuple[int, ...], ...]] = ()
     last_kernel: ClassVar[int] = 3

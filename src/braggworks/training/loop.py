@@ -234,7 +234,7 @@ class Trainer:
         values, truth, mask = (part.to(self.device, non_blocking=True) for part in batch)
         reduced = self.network.training and self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced):
-            prediction = self.network(values, mask)
+            prediction = self.network.fill(values, mask)
         return inpainting_loss(prediction.float(), truth, mask, self.config.loss)
 
     # --- parts and pieces ---------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
@@ -24,7 +25,7 @@ _READER_GRACE_SECONDS = 60
 
 
 class Sample(NamedTuple):
-    """One sample (z, y, x), or a batch (batch, 1, z, y, x)."""
+    """One sample (z, y, x), or a batch (batch, 1, z, y, x); z has one plane where patches have two dimensions."""
 
     values: Tensor  # what the network sees
     truth: Tensor
@@ -33,6 +34,10 @@ class Sample(NamedTuple):
 
 class Patches(Protocol):
     """What is asked of a split of a dataset, as `braggworks.datasets.reader.SampleDataset` offers it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels of a sample, (z, y, x) or (y, x)."""
 
     @property
     def size(self) -> int:
@@ -50,10 +55,10 @@ class Patches(Protocol):
         """Return the number of samples."""
 
     def __getitem__(self, sample: int) -> tuple[Tensor, Tensor]:
-        """Return counts (float32) and mask (bool) of one sample, (z, y, x) each."""
+        """Return counts (float32) and mask (bool) of one sample, each of `shape`."""
 
     def load_all(self) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
-        """Return counts and masks of all samples, (samples, z, y, x) each."""
+        """Return counts and masks of all samples, (samples, *shape) each."""
 
 
 class Samples(Dataset[Sample]):
@@ -152,11 +157,13 @@ class Samples(Dataset[Sample]):
 
 def memory_needed(patches: Patches, *, prepared: bool = True) -> int:
     """Return the bytes that are needed to hold all samples at once, and to prepare them."""
-    return len(patches) * patches.size**3 * (_BYTES_PER_VOXEL if prepared else _BYTES_READ)
+    return len(patches) * math.prod(patches.shape) * (_BYTES_PER_VOXEL if prepared else _BYTES_READ)
 
 
 def prepare(counts: NDArray[Any], mask: NDArray[Any], *, prior: bool) -> Sample:
-    """Normalise samples (samples, z, y, x); the mask of the result is bool."""
+    """Normalise samples (samples, [z,] y, x) into (samples, z, y, x); the mask of the result is bool."""
+    if counts.ndim == 3:
+        counts, mask = counts[:, None], mask[:, None]
     values, truth = (np.empty(counts.shape, np.float32) for _ in range(2))
     gap = np.asarray(mask, dtype=bool)
     for start in range(0, len(counts), _CHUNK):
@@ -176,10 +183,11 @@ def augment(sample: Sample, turn: int, *, swap: bool) -> Sample:
     turn
         Bits 0 to 2 mirror z, y and x; bit 3 swaps z and y.
     swap
-        Whether a swap is allowed: a gap with an arm normal to y would become one that no detector has.
+        Whether a swap is allowed: a gap with an arm normal to y would become one that no detector has. A sample of one
+        plane is never swapped.
     """
     axes = [axis for axis in range(3) if turn >> axis & 1]
-    swapped = swap and bool(turn >> 3 & 1)
+    swapped = swap and len(sample.truth) > 1 and bool(turn >> 3 & 1)
     parts = (part.transpose(0, 1) if swapped else part for part in sample)
     return Sample(*(part.flip(axes) if axes else part for part in parts))
 
