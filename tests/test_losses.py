@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
 from braggworks.config import LossConfig
-from braggworks.losses import gap_error, gap_gradient_error, inpainting_loss, ssim
+from braggworks.losses import gap_error, gap_gradient_error, gap_poisson_deviance, inpainting_loss, ssim
 
 GAP_TERMS = (gap_error, gap_gradient_error)
 seeds = st.integers(0, 2**31)
@@ -121,3 +121,34 @@ def test_gradients_are_those_of_the_loss():
     prediction, truth, mask = (part.double() for part in draw(4, batch=1, size=5))
     prediction.requires_grad_()
     assert torch.autograd.gradcheck(lambda p: inpainting_loss(p, truth, mask, LossConfig()), prediction)
+
+
+def test_the_poisson_deviance_is_least_at_the_truth_and_grows_as_the_likelihood_says():
+    rng = torch.Generator().manual_seed(0)
+    rate = torch.full((2, 1, 4, 8, 8), 20.0)
+    counts = torch.poisson(rate, generator=rng)
+    mask = torch.zeros_like(counts)
+    mask[..., 2:6] = 1
+
+    def loss(expected):
+        return gap_poisson_deviance(torch.log1p(expected), torch.log1p(counts), mask)
+
+    assert loss(counts) == pytest.approx(0, abs=1e-5)
+    # The deviance of a right model is about 1 per count.
+    assert loss(rate) * 21 == pytest.approx(1, rel=0.25)
+    assert loss(rate) < loss(rate * 1.2) < loss(rate * 1.5)
+    inside = (mask > 0).expand_as(counts)
+    expected = rate * 1.3
+    gain = torch.distributions.Poisson(rate).log_prob(counts) - torch.distributions.Poisson(expected).log_prob(counts)
+    difference = (loss(expected) - loss(rate)) * (1 + counts[inside].view(2, -1).mean(1)).mean()
+    assert difference == pytest.approx(2 * float(gain[inside].mean()), rel=0.02)
+    spoilt = torch.where(inside, expected, torch.full((), 1e6))
+    assert loss(spoilt) == loss(expected)
+
+
+def test_the_poisson_deviance_has_gradients_where_nothing_is_expected():
+    prediction = torch.zeros(1, 1, 2, 2, 4, requires_grad=True)
+    gap_poisson_deviance(prediction, torch.ones(1, 1, 2, 2, 4), torch.ones(1, 1, 2, 2, 4)).backward()
+    assert prediction.grad is not None
+    assert torch.isfinite(prediction.grad).all()
+    assert (prediction.grad < 0).all()

@@ -82,12 +82,15 @@ class NetworkConfig(Model):
 
 
 class LossConfig(Model):
-    """Weights of the terms: the published sum of in-gap error, SSIM and in-gap gradient error, and one of our own."""
+    """Weights of the terms: the published sum of in-gap error, SSIM and in-gap gradient error, and two of our own."""
 
     error: Literal["mae", "mse"] = Field("mse", description="Norm of the in-gap error and of the gradient error.")
     gap: float = Field(1.0, ge=0, le=1e6, description="Weight of the in-gap error.")
     ssim: float = Field(1.0, ge=0, le=1e6, description="Weight of 1 - SSIM.")
     gradient: float = Field(1.0, ge=0, le=1e6, description="Weight of the in-gap gradient error.")
+    poisson: float = Field(
+        0.0, ge=0, le=1e6, description="Weight of the in-gap Poisson deviance, for plane_network (not published)."
+    )
     relative: float = Field(
         0.0, ge=0, le=1e6, description="Weight of the in-gap squared error over the variance there (not published)."
     )
@@ -166,6 +169,8 @@ class TrainingConfig(Model):
     def _check(self) -> Self:
         if (self.network.name == "plane_network") != (self.slabs is not None):
             raise ValueError("plane_network and slabs go together: give both, `slabs: {}` for its defaults, or neither")
+        if self.loss.poisson and self.slabs is None:
+            raise ValueError("loss.poisson needs counts, and only plane_network works on them: leave it out")
         return self
 
     def options(self, threads: int) -> list[str]:

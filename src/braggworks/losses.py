@@ -26,6 +26,8 @@ _C1, _C2 = 0.01**2, 0.03**2
 _TILE = 32
 _LEAST_VARIANCE = 0.01
 
+_LEAST_COUNT = 0.01
+
 
 def gap_error(prediction: Tensor, truth: Tensor, mask: Tensor, norm: Norm = "mse") -> Tensor:
     """Return the mean error over the gap's voxels of each sample, averaged over the samples.
@@ -77,6 +79,28 @@ def gap_relative_error(prediction: Tensor, truth: Tensor, mask: Tensor) -> Tenso
     return ratio[inside > 0].mean()
 
 
+def gap_poisson_deviance(prediction: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """Return the Poisson deviance of the counts in the gap, over their mean, averaged over the samples.
+
+    With expected counts m and counts n it is 2 (m - n + n log(n / m)), twice the log likelihood that is lost against a
+    perfect fit (McCullagh and Nelder, Generalized Linear Models, 1989, section 2.3). The mean of the counts, plus 1,
+    weighs bright and dark samples alike.
+
+    Parameters
+    ----------
+    prediction, truth
+        ``log(1 + counts)``, shape (batch, 1, z, y, x).
+    mask
+        1 inside the gap, 0 elsewhere; the same shape.
+    """
+    expected, counts = (torch.expm1(values * mask).clamp(min=0) for values in (prediction, truth))
+    # Where nothing is expected, the gradient would be infinite.
+    ratio = torch.log((counts + _LEAST_COUNT) / (expected + _LEAST_COUNT))
+    deviance = 2 * (expected - counts + (counts + _LEAST_COUNT) * ratio)
+    volume = _total(mask).clamp(min=1)
+    return (_total(deviance) / volume / (1 + _total(counts) / volume)).mean()
+
+
 def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
     """Return the structural similarity of each sample, 1 for identical patches.
 
@@ -107,8 +131,8 @@ def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
 def inpainting_loss(prediction: Tensor, truth: Tensor, mask: Tensor, config: LossConfig) -> Tensor:
     """Return the published sum: in-gap error + (1 - SSIM) + in-gap gradient error, each with its weight.
 
-    Masto et al., J. Appl. Cryst. (2024), 10.1107/S1600576724004163; and `gap_relative_error`. Parameters are those of
-    `gap_error`, and the weights. A term of weight 0 is not computed.
+    Masto et al., J. Appl. Cryst. (2024), 10.1107/S1600576724004163. Beside it, `gap_poisson_deviance` and
+    `gap_relative_error`. Parameters are those of `gap_error`, and the weights. A term of weight 0 is not computed.
     """
     loss = torch.zeros((), dtype=prediction.dtype, device=prediction.device)
     if config.gap:
@@ -117,6 +141,8 @@ def inpainting_loss(prediction: Tensor, truth: Tensor, mask: Tensor, config: Los
         loss = loss + config.ssim * (1 - ssim(prediction, truth)).mean()
     if config.gradient:
         loss = loss + config.gradient * gap_gradient_error(prediction, truth, mask, config.error)
+    if config.poisson:
+        loss = loss + config.poisson * gap_poisson_deviance(prediction, truth, mask)
     if config.relative:
         loss = loss + config.relative * gap_relative_error(prediction, truth, mask)
     return loss

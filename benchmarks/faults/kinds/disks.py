@@ -123,7 +123,7 @@ DISKS = [
         6,
         _full_disk,
         _then_run,
-        sentence="is full: free some space",
+        sentence="is full: free some space|make room",
         needs_mount=True,
     ),
     Fault(
