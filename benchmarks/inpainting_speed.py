@@ -21,9 +21,9 @@ from tqdm import tqdm
 from benchmarks.inpainting import named_inpainter, simulated_patterns
 from braggworks.datasets.gaps import cross_gap
 from braggworks.evaluation.metrics import pcc
+from braggworks.inpainting.band_limit import REACH
 from braggworks.inpainting.slab_inpainter import SlabInpainter
 from braggworks.inpainting.slabs import find_slabs
-from braggworks.networks.plane_network import PLANES
 from braggworks.records import Record
 from braggworks.seeds import generator
 
@@ -67,28 +67,28 @@ def measure() -> Iterator[Record]:
 
 def _one_by_one(inpainter: SlabInpainter, counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return the scan filled by one window at a time; the crossing from both arms, filled before."""
-    logs = np.log1p(counts)
+    filled = counts.copy()
     for crossing in (False, True):
-        total, number = np.zeros(logs.shape), np.zeros(logs.shape)
+        total, number = np.zeros(counts.shape), np.zeros(counts.shape)
         for slab in find_slabs(mask):
-            view, sums, sizes = (np.moveaxis(array, slab.axis, 0) for array in (logs, total, number))
+            view, sums, sizes = (np.moveaxis(array, slab.axis, 0) for array in (filled, total, number))
             stop = slab.start + slab.width
             rows, columns = (n - WINDOW + 1 for n in view.shape[1:])
             for row in tqdm(range(rows), desc="naive", mininterval=10, leave=False):
                 for column in range(columns):
                     box = (slice(row, row + WINDOW), slice(column, column + WINDOW))
-                    sides = (view[slab.start - PLANES : slab.start, *box], view[stop : stop + PLANES, *box])
+                    sides = (view[max(0, slab.start - REACH) : slab.start, *box], view[stop : stop + REACH, *box])
                     before, after = (torch.from_numpy(np.ascontiguousarray(side)[None]) for side in sides)
                     with torch.inference_mode():
-                        planes = inpainter.network.continued(before, after, slab.width)[0].numpy()
-                    sums[slab.start : stop, *box] += planes
+                        planes = inpainter.network.continued(before, after, slab.width)[0]
+                    sums[slab.start : stop, *box] += np.log1p(planes.numpy())
                     sizes[slab.start : stop, *box] += 1
-        crossed = np.logical_and.reduce([_of(slab, logs.shape) for slab in find_slabs(mask)])
+        crossed = np.logical_and.reduce([_of(slab, counts.shape) for slab in find_slabs(mask)])
         chosen = mask & crossed if crossing else mask & ~crossed
-        logs[chosen] = np.maximum(total[chosen] / number[chosen], 0)
+        filled[chosen] = np.expm1(np.maximum(total[chosen] / number[chosen], 0))
         if not crossed.any():
             break
-    return np.where(mask, np.expm1(logs), counts)
+    return filled
 
 
 def _of(slab: object, shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -69,6 +69,43 @@ def test_linear_interpolation_by_windows_is_linear_interpolation(axis, start, wi
     assert not found.predictions[~mask].any()
 
 
+def one_window_at_a_time(counts, mask, fill, stride):
+    """Return the scan filled by the loop that a reader of the publication would write, weights as described there."""
+    logs = np.log1p(np.where(mask, 0, counts).astype(np.float64))
+    ramp = np.minimum(np.arange(PATCH) + 1.0, PATCH - np.arange(PATCH))
+    total, weight = np.zeros(counts.shape), np.zeros(counts.shape)
+    for found in find_slabs(mask):
+        order = list(range(3))
+        order[found.axis], order[2] = 2, found.axis
+        seen, hidden, sums, weights = (a.transpose(order) for a in (np.expm1(logs), mask, total, weight))
+        z, y, x = seen.shape
+        first = min(max(found.start - (PATCH - found.width) // 2, 0), x - PATCH)
+        planes = slice(found.start, found.start + found.width)
+        for top in sorted({*range(0, z - PATCH, stride), z - PATCH}):
+            for left in sorted({*range(0, y - PATCH, stride), y - PATCH}):
+                box = (slice(top, top + PATCH), slice(left, left + PATCH), slice(first, first + PATCH))
+                filled = fill(seen[box][None].astype(np.float32), hidden[box][None])[0]
+                inside = np.log1p(filled[:, :, found.start - first : found.start - first + found.width])
+                sums[box[0], box[1], planes] += (ramp[:, None] * ramp)[:, :, None] * inside
+                weights[box[0], box[1], planes] += (ramp[:, None] * ramp)[:, :, None]
+    return np.where(mask, np.expm1(total / np.where(mask, weight, 1)), counts)
+
+
+@pytest.mark.parametrize("stride", [1, 5])
+def test_batched_windows_give_what_one_window_at_a_time_gives(stride):
+    shape = (18, 30, 32)
+    mask, counts = slab(shape, 1, 12, 4) | slab(shape, 2, 18, 3), pattern(shape)
+    place = np.cos(np.arange(PATCH))
+
+    def fill(patches, gaps):
+        """Fill by what is around, in a way that differs from window to window and voxel to voxel."""
+        mean = np.log1p(patches).mean(axis=(1, 2, 3), where=~gaps, keepdims=True)
+        return np.where(gaps, np.exp(mean * (1 + 0.2 * place[:, None, None] * place[:, None] * place)), patches)
+
+    found = fill_scan(counts, mask, fill, patch=PATCH, stride=stride, batch=7)
+    np.testing.assert_allclose(found.counts, one_window_at_a_time(counts, mask, fill, stride), rtol=1e-5)
+
+
 def test_cross_is_filled_and_its_crossing_comes_from_both_directions():
     shape = (18, 40, 40)
     mask = slab(shape, 1, 12, 4) | slab(shape, 2, 20, 4)
