@@ -4,7 +4,7 @@ The patterns are those of config/inpainting-test.yaml, which no network is train
 published, noise-free and with Poisson noise. Gaps of up to 12 px lie in the centre of 32^3 patches, as published; wider
 ones in the centre of 64^3 patches, of which the middle 32^2 pixels of the gap are scored. All methods see the same
 patches. The share of linear interpolation's error that is removed compares means of 1 - PCC. The weights are those that
-BRAGGWORKS_WEIGHTS names.
+BRAGGWORKS_WEIGHTS names. With noise, `expected` is the score of the pattern that the counts were drawn from.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from braggworks.evaluation.gap_protocol import class_means, draw_patches, smooth
 from braggworks.evaluation.metrics import cluster_bootstrap, pcc, strata
 from braggworks.evaluation.sweeps import centre_gap, interpolation
 from braggworks.inpainting.model import Inpainter, load_inpainter
+from braggworks.inpainting.slab_inpainter import SlabInpainter
 from braggworks.inpainting.whole_scan import Fill
+from braggworks.networks.plane_network import PlaneNetwork
 from braggworks.records import Record
 from braggworks.seeds import generator
 
@@ -45,7 +47,9 @@ def measure() -> Iterator[Record]:
     """Yield correlations, and shares of the error that is removed."""
     inpainter = named_inpainter()
     methods: dict[str, Fill] = {name: interpolation(name) for name in ("nearest", "linear", "cubic")}
-    methods |= {"smooth": smooth, "network": inpainter.fill}
+    # Untrained, the plane network is the smooth continuation where the band limit says nothing.
+    band = SlabInpainter(PlaneNetwork(), inpainter.widths_px)
+    methods |= {"smooth": smooth, "band": band.fill, "network": inpainter.fill}
     for ratio in OVERSAMPLINGS:
         patterns = simulated_patterns(ratio)
         for noisy in (False, True):
@@ -66,8 +70,10 @@ def _cell(
     """Yield the records of one ratio, width and kind of counts."""
     size = NARROW if width <= max(PUBLISHED) else WIDE
     number = PATCHES if ratio == OVERSAMPLINGS[0] else OTHERS
-    patches, particle = _patches(patterns, number, size, ratio, noisy=noisy)
+    patches, expected, particle = _patches(patterns, number, size, ratio, noisy=noisy)
     scores = {name: _scores(fill, patches, width) for name, fill in methods.items()}
+    if noisy:  # what no method can pass, unless by chance
+        scores["expected"] = _scores(None, patches, width, expected)
     kind = f"{', Poisson noise' if noisy else ', noise-free'}, {size}^3 patches of {len(patterns)} particles"
     about = {"n": number, "seed": SEED}
     suffix = f"gap{width}" if ratio == OVERSAMPLINGS[0] else f"gap{width}.oversampling{ratio}"
@@ -89,13 +95,16 @@ def _cell(
     yield Record(f"inpaint.error_removed.{tail}", removed, "1", source=text, **about)
     member = strata(sums, STRATA)
     means = {name: [float(np.nanmean(f[member == s])) for s in range(STRATA)] for name, f in scores.items()}
-    best = [max(means[name][s] for name in means if name != "network") for s in range(STRATA)]
+    best = [max(means[name][s] for name in means if name not in {"network", "expected"}) for s in range(STRATA)]
     above = sum(mine > other for mine, other in zip(means["network"], best, strict=True))
     text = f"of {STRATA} strata of intensity, those above every interpolation and the smooth continuation{kind}"
     yield Record(f"inpaint.strata_above.{tail}", above, "strata", source=text, **about)
 
 
-def _scores(fill: Fill, patches: NDArray[np.float32], width: int) -> NDArray[np.float64]:
+def _scores(
+    fill: Fill | None, patches: NDArray[np.float32], width: int, given: NDArray[np.float32] | None = None
+) -> NDArray[np.float64]:
+    """Return the correlation in the gap of every patch, filled, or as given."""
     size = patches.shape[-1]
     gap = centre_gap((size, size, size), width)
     scored, edge = np.zeros_like(gap), (size - SCORED) // 2
@@ -104,23 +113,26 @@ def _scores(fill: Fill, patches: NDArray[np.float32], width: int) -> NDArray[np.
     for start in tqdm(range(0, len(patches), BATCH), desc=f"{width} px", leave=False, mininterval=10):
         truth = patches[start : start + BATCH]
         mask = np.broadcast_to(gap, truth.shape)
-        filled = fill(np.where(mask, np.float32(0), truth), mask)
+        hidden = np.where(mask, np.float32(0), truth)
+        filled = fill(hidden, mask) if fill else np.asarray(given)[start : start + BATCH]
         found.append(pcc(np.log1p(truth), np.log1p(filled), np.broadcast_to(scored, truth.shape)))
     return np.concatenate(found)
 
 
 def _patches(
     patterns: list[NDArray[np.float64]], number: int, size: int, ratio: int, *, noisy: bool
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return patches, as many of each particle as of any other, and whose they are."""
-    found, particle = [], []
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """Return patches, as many of each particle as of any other, what is expected of them, and whose they are."""
+    found, expected, particle = [], [], []
     for index, pattern in enumerate(patterns):
         rng = generator("inpainting benchmark", SEED, ratio, index, size)
         share = number // len(patterns) + (index < number % len(patterns))
         seen: NDArray[Any] = rng.poisson(pattern) if noisy else pattern
-        found.append(draw_patches(seen, share, size, rng).astype(np.float32))
+        both = draw_patches(np.stack([seen, pattern], -1), share, size, rng).astype(np.float32)
+        found.append(both[..., 0])
+        expected.append(both[..., 1])
         particle += [index] * share
-    return np.concatenate(found), np.array(particle)
+    return np.concatenate(found), np.concatenate(expected), np.array(particle)
 
 
 def simulated_patterns(ratio: int) -> list[NDArray[np.float64]]:

@@ -21,7 +21,7 @@ def draw_patches(pattern: NDArray[Any], count: int, size: int, rng: np.random.Ge
     Parameters
     ----------
     pattern
-        (z, y, x) counts or intensities.
+        (z, y, x) counts or intensities; further axes are kept.
     count
         How many; they may overlap.
     size
@@ -32,9 +32,9 @@ def draw_patches(pattern: NDArray[Any], count: int, size: int, rng: np.random.Ge
     Returns
     -------
     ndarray
-        (count, size, size, size).
+        (count, size, size, size, ...).
     """
-    starts = rng.integers(0, np.array(pattern.shape) - size, (count, 3), endpoint=True)
+    starts = rng.integers(0, np.array(pattern.shape[:3]) - size, (count, 3), endpoint=True)
     return np.stack([pattern[tuple(slice(n, n + size) for n in start)] for start in starts])
 
 
