@@ -1,0 +1,36 @@
+"""The configuration: every key with unit, default and bound; unknown keys are errors; only this package reads it."""
+
+from __future__ import annotations
+
+from braggworks.config.datasets import Release, SplitConfig
+from braggworks.config.evaluation import (
+    BarConfig,
+    ComparisonConfig,
+    EvaluationConfig,
+    FigureConfig,
+    Interpolation,
+    ScanConfig,
+)
+from braggworks.config.reading import data_folder, json_schema, load_campaign, load_config
+from braggworks.config.run import Config
+from braggworks.config.training import LossConfig, NetworkConfig, SlabConfig, TrainingConfig
+
+__all__ = [
+    "BarConfig",
+    "ComparisonConfig",
+    "Config",
+    "EvaluationConfig",
+    "FigureConfig",
+    "Interpolation",
+    "LossConfig",
+    "NetworkConfig",
+    "Release",
+    "ScanConfig",
+    "SlabConfig",
+    "SplitConfig",
+    "TrainingConfig",
+    "data_folder",
+    "json_schema",
+    "load_campaign",
+    "load_config",
+]

@@ -1,0 +1,92 @@
+"""A whole run."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from braggworks.campaigns import AnyCampaign, Campaign, Model
+from braggworks.config.datasets import Release, SplitConfig
+from braggworks.config.evaluation import ComparisonConfig, EvaluationConfig, FigureConfig, ScanConfig
+from braggworks.config.training import TrainingConfig
+
+
+class Config(Model):
+    """A whole run."""
+
+    results: str = Field(pattern=r"^[A-Za-z0-9_./-]+$", description="Folder that receives everything.")
+    campaigns: list[AnyCampaign] = Field(min_length=1, description="Names of files in the folder campaigns/.")
+    releases: list[Release] = Field(min_length=1)
+    splits: SplitConfig = Field(default_factory=SplitConfig)
+    keep_patterns: bool = Field(
+        True, description="Keep the patterns, far larger than the shards, when nothing more is made of them."
+    )
+    training: TrainingConfig | None = Field(None, description="Left out, the run makes datasets only.")
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    comparison: ComparisonConfig | None = Field(None, description="Left out, PyNX is not compared with the NUFFT.")
+    scan: ScanConfig | None = Field(None, description="Left out, no scan is inpainted; needs training.")
+    figures: FigureConfig = Field(default_factory=FigureConfig)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self._check_names()
+        tasks = {name: {self.campaign(c).task for c in self.release(name).campaigns} for name in self._release_names}
+        for name, found in tasks.items():
+            if len(found) > 1:
+                raise ValueError(f"release {name!r} mixes campaigns of the tasks inpaint and phase: make two releases")
+        for release in self.releases:
+            shapes = {(self.campaign(c).ndim, self.campaign(c).patches.size): c for c in release.campaigns}
+            if len(shapes) > 1:
+                raise ValueError(
+                    f"release {release.name!r} mixes samples of different shapes ({', '.join(shapes.values())}): "
+                    "give its campaigns one patches.size and one dimension, or make two releases"
+                )
+        if self.training and tasks[self.training.release] != {"inpaint"}:
+            raise ValueError(f"training.release {self.training.release!r} must hold campaigns of the task inpaint")
+        if self.scan and not self.training:
+            raise ValueError("scan needs training, whose network fills the gap: add training, or leave out scan")
+        for what, used in (
+            ("comparison.campaign", self.comparison.campaign if self.comparison else None),
+            ("scan.simulated", self.scan.simulated if self.scan else None),
+        ):
+            if used and self.campaign(used).family != "atomistic":
+                raise ValueError(f"{what} names {used!r}, which is not of the family atomistic: name one that is")
+        if self.comparison and self.comparison.batch >= self.campaign(self.comparison.campaign).batches:
+            raise ValueError(f"comparison.batch {self.comparison.batch} is beyond the campaign's last batch")
+        return self
+
+    @property
+    def _release_names(self) -> list[str]:
+        return [release.name for release in self.releases]
+
+    def _check_names(self) -> None:
+        campaigns, releases = [campaign.name for campaign in self.campaigns], self._release_names
+        for what, used, known in (
+            ("releases", [c for release in self.releases for c in release.campaigns], campaigns),
+            ("comparison.campaign", [self.comparison.campaign] if self.comparison else [], campaigns),
+            ("scan.simulated", [self.scan.simulated] if self.scan else [], campaigns),
+            ("training.release", [self.training.release] if self.training else [], releases),
+            *(
+                (f"warm_start of release {release.name!r}", [release.warm_start], releases[:number])
+                for number, release in enumerate(self.releases)
+                if release.warm_start
+            ),
+        ):
+            for name in used:
+                if name not in known:
+                    raise ValueError(
+                        f"{what} names {name!r}, which is not defined: use one of {', '.join(known) or '(none)'}"
+                    )
+        for what, names in (("campaigns", campaigns), ("releases", releases)):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what} names {twice[0]!r} twice: leave one out, or rename it")
+
+    def campaign(self, name: str) -> Campaign:
+        """Return the campaign of that name."""
+        return next(campaign for campaign in self.campaigns if campaign.name == name)
+
+    def release(self, name: str) -> Release:
+        """Return the release of that name."""
+        return next(release for release in self.releases if release.name == name)

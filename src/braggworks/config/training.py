@@ -1,0 +1,132 @@
+"""Networks and how they are trained."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from braggworks.campaigns import MAX_GAP_PX, Fraction, Model, Name, check_range
+
+
+class NetworkConfig(Model):
+    """Which network, and how large; by default the 3-D patch inpainter of Masto et al. (2024) at its published size."""
+
+    name: Literal["patch_inpainter_3d", "plane_network", "unet_2d", "modified_unet_2d", "msd_net_2d"] = Field(
+        "patch_inpainter_3d",
+        description="plane_network is our own: one network for every gap width; it needs training.slabs. Those in two "
+        "dimensions are the thesis's, for releases of polygon2d.",
+    )
+    width: float = Field(1.0, gt=0, le=4, description="Factor on all channel counts; 1 is the published size.")
+    mask_input: bool = Field(
+        False, description="Give the network the gap mask as a second channel (not in the published networks)."
+    )
+    residual: bool = Field(
+        False,
+        description="Let the network predict the difference from linear interpolation (not published either).",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.name == "plane_network" and (self.mask_input or self.residual):
+            raise ValueError("mask_input and residual are no options of plane_network: leave them out")
+        return self
+
+
+class LossConfig(Model):
+    """Weights of the terms: the published sum of in-gap error, SSIM and in-gap gradient error, and two of our own."""
+
+    error: Literal["mae", "mse"] = Field("mse", description="Norm of the in-gap error and of the gradient error.")
+    gap: float = Field(1.0, ge=0, le=1e6, description="Weight of the in-gap error.")
+    ssim: float = Field(1.0, ge=0, le=1e6, description="Weight of 1 - SSIM.")
+    gradient: float = Field(1.0, ge=0, le=1e6, description="Weight of the in-gap gradient error.")
+    poisson: float = Field(
+        0.0, ge=0, le=1e6, description="Weight of the in-gap Poisson deviance, for plane_network (not published)."
+    )
+    relative: float = Field(
+        0.0, ge=0, le=1e6, description="Weight of the in-gap squared error over the variance there (not published)."
+    )
+
+
+class SlabConfig(Model):
+    """Gaps that are drawn anew in every epoch, slabs normal to any axis, instead of those in the shards."""
+
+    widths_px: tuple[int, int] = Field((2, 41), description="Narrowest and widest slab, in pixels.")
+    narrow_share: Fraction = Field(0.7, description="Share of the slabs that are at most 12 px wide.")
+    noise_free: Fraction = Field(
+        0.5, description="Share of the samples that are as bright as simulated, nearly without noise."
+    )
+    total_counts: tuple[float, float] = Field(
+        (1e5, 3e9), description="Photons in the whole pattern, log-uniform; at most as many as were simulated."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_range(self.widths_px, "widths_px", 1, MAX_GAP_PX)
+        check_range(self.total_counts, "total_counts", 1, 1e12)
+        return self
+
+
+class TrainingConfig(Model):
+    """How the inpainting network is trained; the keys from `processes` on define no result and retrain nothing."""
+
+    release: Name = Field(description="Release that is trained on.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seeds initial weights, order and augmentation.")
+    network: NetworkConfig = Field(default_factory=NetworkConfig)
+    slabs: SlabConfig | None = Field(None, description="Left out, the gaps are those in the shards.")
+    loss: LossConfig = Field(default_factory=LossConfig)
+    epochs: int = Field(100, ge=1, le=100_000, description="Passes over the training samples.")
+    batch_size: int = Field(32, ge=1, le=65_536, description="Samples per optimiser step, of all processes together.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Adam's initial learning rate.")
+    schedule: Literal["plateau", "cosine"] = Field(
+        "plateau",
+        description="plateau: the rate drops where the validation loss stays; cosine: it rises over the first "
+        "hundredth of the training, and then falls to 0 at its end.",
+    )
+    plateau_patience: int = Field(5, ge=0, le=1_000, description="Epochs without progress before the rate drops.")
+    plateau_factor: float = Field(0.5, gt=0, lt=1, description="Factor on the rate at a plateau.")
+    gradient_norm: float | None = Field(
+        None, gt=0, le=1e6, description="Largest norm of a step's gradient, longer ones are shortened; left out, any."
+    )
+    augment: bool = Field(True, description="Random flips, and swaps of the two axes that lie in the gap's plane.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Of the network's arithmetic in training; weights, loss and validation stay float32."
+    )
+    micro_batch: int | None = Field(
+        None, ge=1, le=65_536, description="Samples computed at once; left out, each process's part of a batch."
+    )
+    shuffle_buffer: int | None = Field(
+        None, ge=1, le=2**31, description="Samples that are shuffled with each other; left out, all of an epoch."
+    )
+    # Excluded from recipes: what follows says where and how fast, not what.
+    processes: int = Field(1, ge=1, le=4096, exclude=True, description="Training processes, one per GPU or CPU share.")
+    threads: int = Field(2, ge=1, le=1024, exclude=True, description="Processor threads of all processes together.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", exclude=True, description="auto: a GPU where torch sees one, else the CPU."
+    )
+    memory_mb: int = Field(
+        1024, ge=0, le=2**31, exclude=True, description="Memory for samples on a machine; more are read while training."
+    )
+    readers: int = Field(
+        2, ge=0, le=256, exclude=True, description="Reading processes beside each, if samples exceed the memory."
+    )
+    checkpoint_seconds: float = Field(
+        30.0, ge=0, le=86_400, exclude=True, description="Time between saved states, in seconds."
+    )
+    restarts: int = Field(
+        3, ge=0, le=1_000, exclude=True, description="Times that the workflow goes on by itself after a time limit."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.network.name == "plane_network") != (self.slabs is not None):
+            raise ValueError("plane_network and slabs go together: give both, `slabs: {}` for its defaults, or neither")
+        if self.loss.poisson and self.slabs is None:
+            raise ValueError("loss.poisson needs counts, and only plane_network works on them: leave it out")
+        return self
+
+    def options(self, threads: int) -> list[str]:
+        """Return what defines no result as options of `braggworks train`, with the threads that a job was given."""
+        names = ("processes", "device", "memory_mb", "readers", "checkpoint_seconds")
+        values = {name: getattr(self, name) for name in names} | {"threads": threads}
+        return [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
