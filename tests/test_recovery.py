@@ -18,7 +18,7 @@ from workflow_project import ROOT, braggworks, make_project, needs_environments
 from braggworks.cli import main
 from braggworks.errors import FileError
 from braggworks.files import atomic_path, sha256_of, write_text
-from braggworks.preflight.results import watch_results
+from braggworks.preflight.results import folder_identity, watch_results
 from braggworks.runlock import hold_run_lock
 
 
@@ -155,6 +155,37 @@ def test_a_run_is_told_when_its_results_go_away(tmp_path: Path) -> None:
     ):
         shutil.rmtree(tmp_path / "results")
         raise FileError("a job failed")
+
+
+def test_a_run_is_told_when_its_results_went_away_while_it_was_planned(tmp_path: Path) -> None:
+    lock = tmp_path / "results" / ".run-lock"
+    assert folder_identity(lock.parent) is None
+    with hold_run_lock(lock) as held, watch_results(lock, held.descriptor, folder_identity(lock.parent)):
+        planned = folder_identity(lock.parent)
+    lock.parent.rename(tmp_path / "away")
+    with (
+        hold_run_lock(lock) as held,
+        pytest.raises(FileError, match="went away while the run was on"),
+        watch_results(lock, held.descriptor, planned),
+    ):
+        raise AssertionError("the run began in another folder")
+
+
+@needs_environments
+def test_another_way_to_find_the_software_makes_nothing_anew(finished: Path) -> None:
+    others = ["apptainer"] if (finished / ".envs" / "apptainer").exists() or shutil.which("apptainer") else []
+    for profile in ("slurm", "local", *others):
+        done = braggworks(
+            finished,
+            "workflow",
+            "run",
+            "run.yaml",
+            "--datasets",
+            "--dry-run",
+            "--profile",
+            f"workflow/profiles/{profile}",
+        )
+        assert "Nothing is to be done" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.slow

@@ -108,6 +108,12 @@ def test_dry_run_says_what_and_how_long(project: Path, capsys: pytest.CaptureFix
     assert not (project / "results").exists()
 
 
+@pytest.mark.parametrize("cores", ["0", "-1"])
+def test_no_cores_are_told(project: Path, capsys: pytest.CaptureFixture[str], cores: str) -> None:
+    assert main(["run", "config/demo.yaml", "--dry-run", "--cores", cores]) == 2
+    assert f"--cores {cores} can do no work" in capsys.readouterr().err
+
+
 def test_missing_environments_are_told_before_anything_runs(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "config/demo.yaml"]) == 2
     assert "run `make envs` first" in capsys.readouterr().err

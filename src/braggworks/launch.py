@@ -26,6 +26,9 @@ from braggworks.runlock import RunLock
 from braggworks.site import joined, read_site, site_environment, site_options
 from braggworks.slurm import cancel_run, reason_of_failure
 
+# A file is made anew where its recipe, its inputs or a rule's words changed, and not where its job would find the same
+# software elsewhere: in an image, a module or an environment.
+_RERUN_TRIGGERS = ("code", "input", "mtime", "params")
 # Snakemake ends within seconds of an interrupt, unless something hangs.
 _SECONDS_TO_STOP = 60
 _SECONDS_TO_LOOK = 0.2
@@ -39,6 +42,7 @@ def snakemake_command(
     `cores` limits one machine; on a cluster `None` leaves the limit to the number of jobs.
     """
     command = [sys.executable, "-m", "snakemake", "--configfile", config, "--profile", profile]
+    command += ["--rerun-triggers", *_RERUN_TRIGGERS]
     if cores is not None:
         command += ["--cores", str(cores)]
     site = read_site(profile)

@@ -19,6 +19,7 @@ from benchmarks.faults.kinds.base import (
 )
 from benchmarks.faults.processes import kill, processes_in, wait_until_quiet
 from benchmarks.faults.project import CONFIG, Said
+from braggworks.images import settings as container_settings
 
 if TYPE_CHECKING:
     from benchmarks.faults.site import Site
@@ -83,7 +84,8 @@ def _module_environment(site: Site) -> dict[str, str]:
     """Return an environment in which `module` exists, as a person's shell has it after sourcing workflow/module.sh."""
     script = 'source workflow/module.sh; export BRAGGWORKS_ENVS="$PWD/.envs"; env -0'
     done = subprocess.run(["bash", "-c", script], cwd=site.project.folder, capture_output=True, text=True, check=True)
-    return dict(line.partition("=")[::2] for line in done.stdout.split("\0") if line)
+    found = dict(line.partition("=")[::2] for line in done.stdout.split("\0") if line)
+    return container_settings(found) if site.mode.name == "apptainer" else found
 
 
 def _unlock_and_run(site: Site, event: Event) -> None:

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from braggworks.config import Config, load_config
+from braggworks.errors import UserError
 from braggworks.launch import execute, read_plan, snakemake_command
 from braggworks.paths import Paths
 from braggworks.planning import JobCounts, estimate_minutes, parse_job_counts
@@ -28,7 +29,7 @@ from braggworks.preflight import (
     check_results,
     read_profile,
 )
-from braggworks.preflight.results import watch_results
+from braggworks.preflight.results import folder_identity, watch_results
 from braggworks.runlock import hold_run_lock
 from braggworks.site import with_site
 from braggworks.slurm import planned_requests
@@ -58,11 +59,14 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     check_before_plan(config)
     profile = with_site(read_profile(args.profile))
+    if args.cores is not None and args.cores < 1:
+        raise UserError(f"--cores {args.cores} can do no work: use 1 or more.")
     cores = args.cores or (2 if profile.executor == "local" else None)
     # Read where the plan depends on it, here and by the job that draws the plan.
     os.environ["BRAGGWORKS_DEPLOYMENT"] = ",".join(profile.deployment)
     if not args.dry_run:
         check_before_run(config, profile)
+    there = folder_identity(config.results)
     targets = dataset_targets(config) if args.datasets else []
     options = list(args.snakemake)
     if (first := first_targets(config)) and not args.datasets:
@@ -81,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     check_requests(profile, planned_requests(planned))
     check_results(config)
     started = time.monotonic()
-    with hold_run_lock(paths.run_lock, profile.executor) as lock, watch_results(paths.run_lock, lock.descriptor):
+    with hold_run_lock(paths.run_lock, profile.executor) as lock, watch_results(paths.run_lock, lock.descriptor, there):
         execute(command, sum(counts.values()), lock, Path(paths.workflow_log))
     print(f"Done in {(time.monotonic() - started) / 60:.1f} minutes.")
     if args.datasets:
