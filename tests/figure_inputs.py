@@ -137,6 +137,9 @@ def write_all(folder: Path) -> dict[str, list[str]]:
     write_steps(folder / "steps.h5")
     write_examples(folder / "examples.h5")
     write_gap_width(folder / "gap_width.nc")
+    for variant in ("one", "two"):
+        (folder / variant).mkdir()
+        write_gap_width(folder / variant / "gap_width.nc")
     write_engines(folder / "engines.json")
     write_filled_scan(folder / "inpainted.cxi", folder / "scores.json")
     (folder / "rulegraph.dot").write_text(DOT)
@@ -153,6 +156,7 @@ def write_all(folder: Path) -> dict[str, list[str]]:
         "diffraction": ["nufft.h5"],
         "patch": ["examples.h5"],
         "gap-width": ["gap_width.nc"],
+        "study": ["one/gap_width.nc", "two/gap_width.nc"],
         "engines": ["nufft.h5", "pynx.h5", "engines.json"],
         "scan": ["inpainted.cxi", "scores.json"],
         "training": ["history.csv"],

@@ -217,6 +217,9 @@ def test_environments_are_those_of_the_workflow() -> None:
             environment = re.search(r'"braggworks/(\w+)"', rule)
             if environment:
                 found[rule.partition(":")[0]] = environment[1]
+    for path in WORKFLOW.glob("*.smk"):
+        for rule, new in re.findall(r"^use rule (\w+) as (\w+) with:", path.read_text(), re.MULTILINE):
+            found[new] = found[rule]
     assert found
     assert {rule: environment_of(rule) for rule in found} == found
     assert sorted(rule for rules in ENVIRONMENTS.values() for rule in rules) == sorted(found)

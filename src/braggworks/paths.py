@@ -67,6 +67,16 @@ class Paths:
         """JSON that says by how much the network clears its bar."""
         return f"{self.results}/releases/{release}/inpaint/gate.json"
 
+    # one folder per variant of a study --------------------------------------------------------------------------------
+
+    def variant_file(self, name: str, study: str = "{study}", variant: str = "{variant}") -> str:
+        """``weights.safetensors``, ``card.json``, ``history.csv``, ``gap_width.nc`` or ``examples.h5`` of a variant."""
+        return f"{self.results}/studies/{study}/{variant}/{name}"
+
+    def variant_state(self, study: str = "{study}", variant: str = "{variant}") -> str:
+        """Folder of a variant's resumable training state."""
+        return f"{self.results}/state/studies/{study}/{variant}"
+
     # one file per run ---------------------------------------------------------------------------------------------
 
     @property

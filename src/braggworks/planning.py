@@ -14,7 +14,7 @@ from braggworks.campaigns import (
     Shape3dCampaign,
     StoppedStrain,
 )
-from braggworks.config import Config
+from braggworks.config import Config, TrainingConfig
 
 JobCounts = dict[str, int]
 
@@ -34,8 +34,9 @@ SECONDS_PER_GRIDDED_ATOM = 1e-6
 SECONDS_PER_PATCH_AT_FULL_WIDTH = 0.09
 SECONDS_PER_SLAB = 0.037  # of 64 x 64 pixels, by the plane network at full width
 _TRAINING_SPEEDUP = 1.33  # of two cores over one
+TRAINING = ("train_network", "train_variant")
 # Cores of a job where its rule takes more than one.
-THREADS = {"train_network": 2, "evaluate_network": 2, "inpaint_scan": 2}
+THREADS = dict.fromkeys(("train_network", "evaluate_network", "train_variant", "evaluate_variant", "inpaint_scan"), 2)
 # Atoms per cubic angstrom in gold, of which a clipped cube keeps about a third of its volume.
 _CUBE_ATOMS = 0.33 * 0.059
 
@@ -74,7 +75,10 @@ def estimate_minutes(config: Config, counts: JobCounts, cores: int) -> float:
         compared = config.campaign(config.comparison.campaign)
         each["scatter_batch_pynx"] = _batch_seconds(compared)["scatter_batch_pynx"]
     if config.training:
-        each["train_network"] = _training_seconds(config)
+        each["train_network"] = _training_seconds(config, config.training)
+    if config.studies:
+        trainings = [config.variant(study.name, name) for study in config.studies for name in study.variants]
+        each["train_variant"] = sum(_training_seconds(config, training) for training in trainings) / len(trainings)
     total: float = sum(number * (SECONDS_PER_JOB + each.get(rule, 0.0)) for rule, number in counts.items())
     return total / cores / 60
 
@@ -89,12 +93,18 @@ def expected_seconds(config: Config, rule: str, of: str) -> float:
     rule
         The job's rule.
     of
-        Its campaign or release; empty where it has none.
+        Its campaign or release, or ``study/variant``; empty where it has none.
     """
-    if rule == "train_network":
-        return SECONDS_PER_JOB + _training_seconds(config) / _TRAINING_SPEEDUP
+    if rule in TRAINING and config.training:
+        training = config.training if rule == "train_network" else config.variant(*of.split("/"))
+        return SECONDS_PER_JOB + _training_seconds(config, training) / _TRAINING_SPEEDUP
     campaign = next((campaign for campaign in config.campaigns if campaign.name == of), None)
     return SECONDS_PER_JOB + (_batch_seconds(campaign).get(rule, 0.0) if campaign else 0.0)
+
+
+def training_rules(config: Config) -> list[str]:
+    """Return the rules of a run that train networks."""
+    return list(TRAINING if config.studies else TRAINING[:1]) if config.training else []
 
 
 def threads_of(rule: str) -> int:
@@ -136,9 +146,7 @@ def _relaxation_seconds(campaign: AtomisticCampaign | AutophasennCampaign, atoms
     return min(full, _mean_power(atoms, 1.0) * _mean_power(strain.steps, 1.0) * SECONDS_PER_ATOM_AND_STEP)
 
 
-def _training_seconds(config: Config) -> float:
-    training = config.training
-    assert training is not None  # noqa: S101
+def _training_seconds(config: Config, training: TrainingConfig) -> float:
     samples = 0
     for name in config.release(training.release).campaigns:
         campaign = config.campaign(name)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from braggworks.config import Config
 from braggworks.errors import ConfigError
+from braggworks.planning import TRAINING, training_rules
 from braggworks.preflight.profiles import Profile
 
 # What Slurm's names are made of; nothing that a shell or Snakemake would read as more than a word.
@@ -100,7 +101,7 @@ def site_options(site: Site, config: Config) -> list[str]:
     values = [_text(key, value) for key, value in defaults.items() if value is not None]
     special: list[str] = []
     for rule in _rules_on_gpus(site, config):
-        special.append(f"{rule}:gpu={site.gpus if rule == 'train_network' else 1}")
+        special.append(f"{rule}:gpu={site.gpus if rule in TRAINING else 1}")
         if site.gpu_partition:
             special.append(f"{rule}:{_text('slurm_partition', site.gpu_partition)}")
         if site.gpu_model:
@@ -115,7 +116,7 @@ def site_options(site: Site, config: Config) -> list[str]:
     if special:
         options += ["--set-resources", *special]
     if site.training_cores:
-        options += ["--set-threads", f"train_network={site.training_cores}"]
+        options += ["--set-threads", *(f"{rule}={site.training_cores}" for rule in training_rules(config))]
     return options
 
 
@@ -143,7 +144,7 @@ def site_environment(site: Site) -> dict[str, str]:
 
 
 def _rules_on_gpus(site: Site, config: Config) -> list[str]:
-    rules = ["train_network"] if site.gpus and config.training else []
+    rules = training_rules(config) if site.gpus else []
     if any(getattr(campaign, "device", "cpu") == "cuda" for campaign in config.campaigns):
         rules.append("simulate_batch")
     return rules

@@ -178,6 +178,7 @@ def figure_names(config: Config) -> list[str]:
         "training": config.training is not None,
         "patch": config.training is not None,
         "gap-width": config.training is not None,
+        **{f"study-{study.name}": True for study in config.studies},
         "engines": compares_engines(config),
         "scan": config.scan is not None,
     }
@@ -193,9 +194,17 @@ def figure_inputs(config: Config, figure: str) -> list[str]:
     """Return the files that a picture is drawn from, in the order that its function takes."""
     if figure.startswith("gallery-"):
         return [Paths(config.results).batch_file("shards", figure.removeprefix("gallery-"), 0)]
+    if figure.startswith("study-"):
+        return study_evaluations(config, figure.removeprefix("study-"))
     if figure in {"patch", "gap-width", "training", "scan"}:
         return _result_inputs(config, figure)
     return _dataset_inputs(config, figure)
+
+
+def study_evaluations(config: Config, study: str) -> list[str]:
+    """Return the scores of a study's variants, in their order."""
+    variants = next(each for each in config.studies if each.name == study).variants
+    return [Paths(config.results).variant_file("gap_width.nc", study, variant) for variant in variants]
 
 
 def _result_inputs(config: Config, figure: str) -> list[str]:
@@ -266,6 +275,8 @@ def report_inputs(config: Config) -> dict[str, str | list[str]]:
             "evaluation": paths.evaluation(release),
             "gate": paths.gate(release),
         }
+    if config.studies:
+        inputs["studies"] = [file for study in config.studies for file in study_evaluations(config, study.name)]
     if config.scan:
         inputs["scores"] = paths.scan_scores
     if compares_engines(config):

@@ -42,7 +42,9 @@ def names_of(*families):
 wildcard_constraints:
     campaign=r"[a-z0-9][a-z0-9_-]*",
     release=r"[a-z0-9][a-z0-9_-]*",
-    figure=r"[a-z0-9-]+",
+    figure=r"[a-z0-9_-]+",
+    study=r"[a-z0-9][a-z0-9_-]*",
+    variant=r"[a-z0-9][a-z0-9_-]*",
     batch=r"\d{5}",
 
 
@@ -67,6 +69,10 @@ def more_each_time(first):
 
 def batch_size(wildcards):
     return CONFIG.campaign(wildcards.campaign).batch_size
+
+
+def variant_of(wildcards):
+    return CONFIG.variant(wildcards.study, wildcards.variant)
 
 
 def fixed(recipe):

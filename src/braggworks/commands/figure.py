@@ -22,8 +22,8 @@ from braggworks.versions import STAGE_VERSIONS
 if TYPE_CHECKING:
     from braggworks.figures.style import Look
 
-#: A sheet of one campaign is named by this and the campaign.
-SHEET = "gallery-"
+#: Figures of which a run may have several: the name goes on with that of a campaign or a study.
+SEVERAL = ("gallery", "study")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,9 +66,8 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _find(name: str) -> tuple[str, Entry]:
-    """Return a figure's name in the registry; a sheet may carry its campaign's name after its own."""
-    if name.startswith(SHEET):
-        name = "gallery"
+    """Return a figure's name in the registry; a sheet or a study may carry a name after its own."""
+    name = next((kind for kind in SEVERAL if name.startswith(f"{kind}-")), name)
     if name not in FIGURES:
         near = difflib.get_close_matches(name, FIGURES, n=1)
         hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(FIGURES)}."

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from braggworks.config import Config, load_config
 from braggworks.errors import FileError
 from braggworks.paths import Paths, environment_prefix
-from braggworks.targets import compares_engines, draws_isosurface, figure_names
+from braggworks.targets import compares_engines, draws_isosurface, figure_names, study_evaluations
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,6 +42,7 @@ class Files:
     manifests: dict[str, dict[str, Any]]
     results: dict[str, Any]
     evaluation: xr.Dataset | None
+    studies: dict[str, dict[str, xr.Dataset]]
     scores: dict[str, Any] | None
     engines: dict[str, Any] | None
     mesh: dict[str, Any] | None
@@ -87,6 +88,8 @@ def _records(config: Config, files: Files) -> list[Record]:
     if files.evaluation is not None:
         records += gather.training_records(config, files.results["card"])
         records += gather.evaluation_records(config, files.evaluation, files.results["gate"])
+    for study, evaluations in files.studies.items():
+        records += gather.study_records(study, evaluations)
     if files.engines:
         records += gather.engine_records(files.engines)
     if files.scores:
@@ -107,6 +110,12 @@ def _read_files(config: Config, paths: Paths) -> Files:
         manifests={release.name: read_json(paths.manifest(release.name)) for release in config.releases},
         results=results,
         evaluation=evaluation,
+        studies={
+            study.name: {
+                Path(path).parent.name: _read_evaluation(path) for path in study_evaluations(config, study.name)
+            }
+            for study in config.studies
+        },
         scores=read_json(paths.scan_scores) if config.scan else None,
         engines=read_json(paths.engines) if compares_engines(config) else None,
         mesh=read_json(paths.isosurface) if draws_isosurface(config) else None,

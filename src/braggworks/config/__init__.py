@@ -13,7 +13,7 @@ from braggworks.config.evaluation import (
 )
 from braggworks.config.reading import data_folder, json_schema, load_campaign, load_config
 from braggworks.config.run import Config
-from braggworks.config.training import LossConfig, NetworkConfig, SlabConfig, TrainingConfig
+from braggworks.config.training import LossConfig, NetworkConfig, SlabConfig, StudyConfig, TrainingConfig
 
 __all__ = [
     "BarConfig",
@@ -28,6 +28,7 @@ __all__ = [
     "ScanConfig",
     "SlabConfig",
     "SplitConfig",
+    "StudyConfig",
     "TrainingConfig",
     "data_folder",
     "json_schema",

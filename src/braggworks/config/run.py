@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from braggworks.campaigns import AnyCampaign, Campaign, Model
 from braggworks.config.datasets import Release, SplitConfig
 from braggworks.config.evaluation import ComparisonConfig, EvaluationConfig, FigureConfig, ScanConfig
-from braggworks.config.training import TrainingConfig
+from braggworks.config.training import StudyConfig, TrainingConfig, vary
+from braggworks.mistakes import mistake_sentence
 
 
 class Config(Model):
@@ -23,6 +25,7 @@ class Config(Model):
         True, description="Keep the patterns, far larger than the shards, when nothing more is made of them."
     )
     training: TrainingConfig | None = Field(None, description="Left out, the run makes datasets only.")
+    studies: list[StudyConfig] = Field([], description="Comparisons of networks; they need training.")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     comparison: ComparisonConfig | None = Field(None, description="Left out, PyNX is not compared with the NUFFT.")
     scan: ScanConfig | None = Field(None, description="Left out, no scan is inpainted; needs training.")
@@ -44,6 +47,7 @@ class Config(Model):
                 )
         if self.training and tasks[self.training.release] != {"inpaint"}:
             raise ValueError(f"training.release {self.training.release!r} must hold campaigns of the task inpaint")
+        self._check_studies(tasks)
         if self.scan and not self.training:
             raise ValueError("scan needs training, whose network fills the gap: add training, or leave out scan")
         for what, used in (
@@ -55,6 +59,21 @@ class Config(Model):
         if self.comparison and self.comparison.batch >= self.campaign(self.comparison.campaign).batches:
             raise ValueError(f"comparison.batch {self.comparison.batch} is beyond the campaign's last batch")
         return self
+
+    def _check_studies(self, tasks: Mapping[str, Set[str]]) -> None:
+        names = [study.name for study in self.studies]
+        if names and not self.training:
+            raise ValueError("studies need training, which their variants change: add training, or leave out studies")
+        if len(set(names)) < len(names):
+            raise ValueError(f"studies names {max(names, key=names.count)!r} twice: rename one")
+        for study in self.studies:
+            for name in study.variants:
+                try:
+                    release = self.variant(study.name, name).release
+                except ValidationError as error:
+                    raise ValueError(mistake_sentence(error, f"variant {name}", TrainingConfig)) from None
+                if tasks.get(release) != {"inpaint"}:
+                    raise ValueError(f"variant {name} of study {study.name} needs a release of the task inpaint")
 
     @property
     def _release_names(self) -> list[str]:
@@ -86,6 +105,11 @@ class Config(Model):
     def campaign(self, name: str) -> Campaign:
         """Return the campaign of that name."""
         return next(campaign for campaign in self.campaigns if campaign.name == name)
+
+    def variant(self, study: str, name: str) -> TrainingConfig:
+        """Return how one variant of a study is trained."""
+        assert self.training is not None  # noqa: S101
+        return vary(self.training, next(each for each in self.studies if each.name == study).variants[name])
 
     def release(self, name: str) -> Release:
         """Return the release of that name."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -130,3 +131,31 @@ class TrainingConfig(Model):
         names = ("processes", "device", "memory_mb", "readers", "checkpoint_seconds")
         values = {name: getattr(self, name) for name in names} | {"threads": threads}
         return [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
+
+
+class StudyConfig(Model):
+    """Networks that are trained alike but for some keys of `training`, and their accuracies in one figure."""
+
+    name: Name = Field(description="Name of the study.")
+    about: str = Field("", max_length=400, description="Caption of its figure.")
+    variants: dict[Name, dict[str, Any]] = Field(
+        min_length=2, max_length=20, description="What each variant changes of training, by the variant's name."
+    )
+
+
+def vary(base: TrainingConfig, changes: Mapping[str, Any]) -> TrainingConfig:
+    """Return a training with some keys changed, those of its parts one by one.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a change is not accepted.
+    """
+    values = {name: getattr(base, name) for name in base.model_fields_set}
+    for name, change in changes.items():
+        part = values.get(name)
+        if isinstance(part, Model) and isinstance(change, Mapping):
+            values[name] = {key: getattr(part, key) for key in part.model_fields_set} | dict(change)
+        else:
+            values[name] = change
+    return TrainingConfig.model_validate(values)

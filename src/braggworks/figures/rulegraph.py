@@ -29,6 +29,8 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         "train_network",
         "evaluate_network",
         "check_network",
+        "train_variant",
+        "evaluate_variant",
         "simulate_scan",
         "prepare_scan",
         "inpaint_scan",

@@ -158,6 +158,7 @@ def _all_jobs(config: Config) -> Iterator[Job]:
     yield from _campaign_jobs(config)
     for release in config.releases:
         yield from _release_jobs(config, release.name)
+    yield from _study_jobs(config)
     yield from _scan_jobs(config)
     yield from _report_jobs(config)
 
@@ -198,6 +199,21 @@ def _release_jobs(config: Config, name: str) -> Iterator[Job]:
     yield Job("train_network", (weights, paths.history(name), paths.model_card(name)), learnt, name)
     yield Job("evaluate_network", (paths.evaluation(name), paths.examples(name)), (manifest, weights), name)
     yield Job("check_network", (paths.gate(name),), (paths.evaluation(name),), name)
+
+
+def _study_jobs(config: Config) -> Iterator[Job]:
+    paths = Paths(config.results)
+    for study in config.studies:
+        for variant in study.variants:
+            release, of = config.variant(study.name, variant).release, f"{study.name}/{variant}"
+            manifest = paths.manifest(release)
+            weights, history, card, scores, examples = (
+                paths.variant_file(name, study.name, variant)
+                for name in ("weights.safetensors", "history.csv", "card.json", "gap_width.nc", "examples.h5")
+            )
+            learnt = (manifest, *release_shards(config, release))
+            yield Job("train_variant", (weights, history, card), learnt, of)
+            yield Job("evaluate_variant", (scores, examples), (manifest, weights), of)
 
 
 def _scan_jobs(config: Config) -> Iterator[Job]:

@@ -165,6 +165,21 @@ def evaluation_records(config: Config, evaluation: xr.Dataset, gate: dict[str, A
     return records
 
 
+def study_records(study: str, evaluations: Mapping[str, xr.Dataset]) -> list[Record]:
+    """Return the mean correlation in the gap by variant and width."""
+    return [
+        _mean_record(
+            f"study.{study}.{variant}.{width}px",
+            evaluation,
+            {"method": "network", "gap_width": width},
+            "",
+            int(evaluation.attrs["seed"]),
+        )
+        for variant, evaluation in evaluations.items()
+        for width in map(int, evaluation["gap_width"].values)
+    ]
+
+
 def _mean_record(
     name: str, evaluation: xr.Dataset, at: dict[str, Any], prefix: str, seed: int, **beside: Any
 ) -> Record:

@@ -9,6 +9,7 @@ from typing import Any
 from braggworks.config import Config
 
 GALLERY = "gallery-"
+STUDY = "study-"
 #: Figure of the section that starts what the report says of the data; sheets of samples follow it.
 DATA = "distributions"
 
@@ -122,7 +123,17 @@ def _section(name: str, findings: Findings) -> Section:
         return Section(name, *_FIXED[name])
     if name.startswith(GALLERY):
         return _gallery(name, findings)
+    if name.startswith(STUDY):
+        return _study(name, findings)
     return _WRITERS[name](findings)
+
+
+def _study(name: str, findings: Findings) -> Section:
+    study = next(each for each in findings.config.studies if each.name == name.removeprefix(STUDY))
+    changes = "; ".join(f"{variant}: {changed or 'as training'}" for variant, changed in study.variants.items())
+    caption = f"{study.about} " if study.about else ""
+    caption += "All variants were trained alike but for what the study names, and scored on the same held-out patches."
+    return Section(name, f"Study: {study.name.replace('-', ' ')}", caption, changes.replace("'", ""))
 
 
 def _gallery(name: str, findings: Findings) -> Section:

@@ -19,6 +19,7 @@ READERS: dict[str, Callable[..., Any]] = {
     "distributions": shards.read_distributions,
     "patch": results.read_examples,
     "gap-width": results.read_gap_width,
+    "study": results.read_study,
     "scan": results.read_scan,
     "training": results.read_history,
     "rulegraph": results.read_rulegraph,

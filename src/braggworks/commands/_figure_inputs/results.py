@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import h5py
 import hdf5plugin  # noqa: F401 - registers the compression of scans
@@ -18,10 +19,19 @@ from braggworks.figures.gap_width import Sweep
 from braggworks.figures.patch import Examples
 from braggworks.figures.rulegraph import parse_dot
 from braggworks.figures.scan import FilledScan
+from braggworks.figures.study import Study
 from braggworks.figures.training import History
 from braggworks.files import open_h5, read_json
 
 _FILLINGS = ("linear", "network")
+
+
+def _load(path: str) -> xr.Dataset:
+    try:
+        return xr.load_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise FileError(f"{path} is truncated or is no NetCDF file ({reason}): evaluate the network again.") from None
 
 
 def read_examples(path: str) -> Examples:
@@ -39,11 +49,7 @@ def read_examples(path: str) -> Examples:
 
 def read_gap_width(path: str) -> Sweep:
     """Return the scores by gap width with their bootstrap intervals. Raises `FileError`."""
-    try:
-        data = xr.load_dataset(path, engine="h5netcdf")
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise FileError(f"{path} is truncated or is no NetCDF file ({reason}): evaluate the network again.") from None
+    data = _load(path)
     with reading(path):
         score = data["pcc"].transpose("method", "gap_width", "patch")
         # As keywords, `sel` would take `method` for its own.
@@ -61,6 +67,26 @@ def read_gap_width(path: str) -> Sweep:
             patches=int(data.attrs["n"]),
             particles=int(data.attrs["particles"]),
         )
+
+
+def read_study(*paths: str) -> Study:
+    """Return the scores of a study's variants, each in a folder of its name. Raises `FileError`."""
+    pcc, widths, about = {}, None, None
+    for path in paths:
+        data = _load(path)
+        with reading(path):
+            means = {
+                str(method): np.stack([data[key].sel({"method": method}).values for key in ("mean", "low", "high")])
+                for method in ("network", "linear")
+            }
+            found = (data["gap_width"].values, (int(data.attrs["n"]), int(data.attrs["particles"])))
+            if widths is not None and (not np.array_equal(widths, found[0]) or about != found[1]):
+                raise ValueError("scores of other patches or gap widths than those of the variants before")
+            widths, about = found
+            pcc[Path(path).parent.name] = means["network"]
+    assert widths is not None  # noqa: S101
+    assert about is not None  # noqa: S101
+    return Study(widths, pcc, means["linear"], *about)
 
 
 def read_scan(path: str, scores: str) -> FilledScan:
