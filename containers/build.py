@@ -182,7 +182,7 @@ class Builder:
             "sha256": sha256_of(image),
             "bytes": image.stat().st_size,
             "made_from": {file: sha256_of(ROOT / file) for file in files},
-            **read_json(software.with_suffix(".json")),
+            "wheels": read_json(software.with_suffix(".json")),
             "debian": inside("dpkg-query", "-W", "-f", "${Package}=${Version}\n").splitlines(),
             "python": inside("/opt/braggworks/bin/python", "-I", "-c", _PYTHON_PACKAGES).splitlines(),
             "apptainer": self._say(["apptainer", "--version"]).strip(),
