@@ -120,6 +120,25 @@ def test_missing_environments_are_told_before_anything_runs(project: Path, capsy
     assert not (project / "results").exists()
 
 
+def test_a_dry_run_says_that_the_run_would_be_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("snakemake", reason="planning needs Snakemake")
+    assert main(["run", "config/tiny.yaml", "--dry-run"]) == 0
+    assert "Without --dry-run, this would be refused as things are: " in capsys.readouterr().out
+
+
+def test_an_output_that_nobody_reads_any_more_is_no_error() -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "import time, sys; time.sleep(0.5); sys.exit(__import__('braggworks.cli').cli.main())",
+    ]
+    with subprocess.Popen([*command, "schema", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read().decode()
+
+
 def test_an_empty_split_is_told_before_training(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = project / "config" / "demo.yaml"
     config.write_text(config.read_text().replace("test: 0.2", "test: 1.0e-9"))
@@ -173,7 +192,8 @@ def test_one_run_at_a_time_and_a_killed_one_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "results" / ".run-lock"
     with hold_run_lock(path) as lock:
         assert not lock.cut_off
-        with pytest.raises(UserError, match="Another run is at work"), hold_run_lock(path):
+        whose = f"Another run is at work in .* \\(process {os.getpid()} on .*\\): wait"
+        with pytest.raises(UserError, match=whose), hold_run_lock(path):
             pass
     with hold_run_lock(path) as lock:
         assert not lock.cut_off

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -129,7 +130,7 @@ def test_mistakes_in_the_site_are_told(tmp_path: Path, text: str, sentence: str)
 
 def test_the_sites_software_is_the_profiles(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("executor: slurm\nsoftware-deployment-method: env-modules\n")
-    (tmp_path / "site.yaml").write_text("software: apptainer\nfolders: [/data, /scans]\n")
+    (tmp_path / "site.yaml").write_text(f"software: apptainer\nfolders: [{tmp_path}]\n")
     assert with_site(read_profile(tmp_path)).deployment == ["apptainer"]
     site = read_site(tmp_path)
     assert site is not None
@@ -142,6 +143,15 @@ def test_a_plan_says_what_jobs_ask_for() -> None:
     assert relax == Request("relax_batch", 4, 1500, 60, partitions=("short", "long"), qos="high")
     assert relax.options() == ["--partition=short,long", "--qos=high", "--cpus-per-task=4", "--mem=1500", "--time=60"]
     assert train == Request("train_network", 1, 4000, 600, gpus=2)
+    (further,) = planned_requests(PLAN.replace("qos=high", "slurm_extra=--nodelist=n1 --exclusive"))[:1]
+    assert further.options()[-2:] == ["--nodelist=n1", "--exclusive"]
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("executor: slurm\n")
+    (tmp_path / "site.yaml").write_text(f"folders: [{tmp_path}, {tmp_path}/nowhere]\n")
+    with pytest.raises(ConfigError, match="folders names .*/nowhere, and there is no such folder"):
+        with_site(read_profile(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -205,7 +215,7 @@ def test_the_name_of_a_killed_run_stays_until_it_is_cleared(tmp_path: Path) -> N
         assert lock.former == (first, "slurm")
         lock.sign()
         assert not lock.cut_off
-        assert path.read_text() == f"{lock.name} slurm\n"
+        assert path.read_text().startswith(f"{lock.name} slurm {os.getpid()} ")
     assert path.read_text() == ""
 
 

@@ -187,6 +187,10 @@ def test_status_says_what_runs_and_what_failed(project: Path) -> None:
     assert (group.total, group.done, group.running, group.failed) == (10, 1, 1, 1)
     after = read_status(config, "config/demo.yaml")
     assert (after.state, after.running, len(after.cut_off)) == ("failed", [], 1)
+    own_log = Path(paths.log("cut_crystals", "demo-free", "00001"))
+    own_log.write_text("braggworks crystals: interrupted; run the same command again to go on.\n")
+    after = read_status(config, "config/demo.yaml")
+    assert (after.state, after.failed, len(after.cut_off)) == ("stopped", [], 2)
     Path(paths.run_lock).write_text("a run is on\n")
     assert read_status(config, "config/demo.yaml").state == "killed"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,6 +127,10 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911
     except MemoryError:
         print(f"braggworks {verb}: there is not enough memory: {_MEMORY}.", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read has seen enough, as `head` does; Python would complain when it closes the output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
         if (sentence := disk_sentence(error, Path(error.filename or ".").parent)) is None:
             raise

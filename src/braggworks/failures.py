@@ -23,6 +23,9 @@ _NO_MEMORY = re.compile(
     r"|failed to map segment|can't start new thread"
 )
 _SLURM = re.compile(r"SLURM status is: '([A-Z_]+)")
+INTERRUPTED = re.compile(r"interrupted; run the same command again|topped after \d+ steps with the state saved")
+"""What a job says that someone ended, and that did not fail by itself."""
+
 _AGAIN = "run the same command again"
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import re
 import secrets
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
 from braggworks.errors import UserError
 
-_RUN = re.compile(r"^(braggworks-[0-9a-f]{12}) ([a-z-]{1,40})\n$")
+_RUN = re.compile(r"^(braggworks-[0-9a-f]{12}) ([a-z-]{1,40})(?: (\d{1,10}) (\S{1,255}))?\n$")
 _LONGEST = 1000
 
 
@@ -57,7 +59,7 @@ class RunLock:
     def sign(self) -> None:
         """Put this run's name into the file, once nothing is left of the run that was cut off."""
         self._stream.truncate(0)
-        self._stream.write(f"{self.name} {self.executor}\n")
+        self._stream.write(f"{self.name} {self.executor} {os.getpid()} {socket.gethostname()}\n")
         self._stream.flush()
         self.cut_off, self.former, self._ended = False, None, True
 
@@ -93,9 +95,18 @@ def hold_run_lock(path: str | Path, executor: str = "local") -> Iterator[RunLock
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"Another run is at work in {path.parent}: wait until it has ended.") from None
+            raise UserError(
+                f"Another run is at work in {path.parent}{_whose(stream)}: wait until it has ended."
+            ) from None
         lock = RunLock(stream, executor)
         try:
             yield lock
         finally:
             lock.close()
+
+
+def _whose(stream: TextIO) -> str:
+    """Return who holds a lock, in words; nothing where its file does not say."""
+    stream.seek(0)
+    match = _RUN.match(stream.read(_LONGEST))
+    return f" (process {match[3]} on {match[4]}, or what it started)" if match and match[3] else ""

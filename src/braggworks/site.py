@@ -79,6 +79,12 @@ def with_site(profile: Profile) -> Profile:
     site = read_site(profile.folder)
     if site is None:
         return profile
+    for folder in site.folders:
+        if not Path(folder).is_dir():
+            raise ConfigError(
+                f"{profile.folder / 'site.yaml'}: folders names {folder}, and there is no such folder: correct it, or "
+                "leave it out."
+            )
     values = {"software-deployment-method": site.software, "apptainer-args": container_arguments(site)}
     return Profile(profile.folder, {**profile.values, **values})
 

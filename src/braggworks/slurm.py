@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ _OUT_OF_TIME = re.compile(r"^TIMEOUT$|^DEADLINE$|DUE TO TIME LIMIT", re.MULTILIN
 
 @dataclass(frozen=True)
 class Request:
-    """What a rule's jobs ask Slurm for: cores, megabytes, minutes, GPUs, and where."""
+    """What a rule's jobs ask Slurm for: cores, megabytes, minutes, GPUs, where, and a site's further options."""
 
     rule: str
     cores: int
@@ -44,6 +45,7 @@ class Request:
     account: str = ""
     qos: str = ""
     constraint: str = ""
+    extra: str = ""
 
     def options(self) -> list[str]:
         """Return the same as options of sbatch."""
@@ -57,7 +59,7 @@ class Request:
             "time": self.minutes,
             "gpus": self.gpus,
         }
-        return [f"--{key}={value}" for key, value in values.items() if value]
+        return [*(f"--{key}={value}" for key, value in values.items() if value), *shlex.split(self.extra)]
 
 
 def ask(*command: str) -> subprocess.CompletedProcess[str]:
@@ -173,6 +175,7 @@ def _request(rule: str, threads: int, values: dict[str, str]) -> Request:
         account=values.get("slurm_account", ""),
         qos=values.get("qos", ""),
         constraint=values.get("constraint", ""),
+        extra=values.get("slurm_extra", ""),
     )
 
 

@@ -64,8 +64,13 @@ def run(args: argparse.Namespace) -> int:
     cores = args.cores or (2 if profile.executor == "local" else None)
     # Read where the plan depends on it, here and by the job that draws the plan.
     os.environ["BRAGGWORKS_DEPLOYMENT"] = ",".join(profile.deployment)
-    if not args.dry_run:
+    refusal = ""
+    try:
         check_before_run(config, profile)
+    except UserError as error:
+        if not args.dry_run:
+            raise
+        refusal = f"Without --dry-run, this would be refused as things are: {error}"
     there = folder_identity(config.results)
     targets = dataset_targets(config) if args.datasets else []
     options = list(args.snakemake)
@@ -81,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     shown = config.model_copy(update={"scan": None, "comparison": None}) if args.datasets else config
     _announce(shown, profile, counts, cores)
     if args.dry_run:
+        print(refusal, end="\n" if refusal else "")
         return 0
     check_requests(profile, planned_requests(planned))
     check_results(config)

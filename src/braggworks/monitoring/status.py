@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from braggworks.config import Config
-from braggworks.failures import failure_reason
+from braggworks.failures import INTERRUPTED, failure_reason
 from braggworks.monitoring.forecast import Group, Pace, Range, measure_paces, sum_ranges, wall_seconds
 from braggworks.monitoring.graph import Job, JobGraph
 from braggworks.monitoring.workflow_log import LoggedJob, WorkflowLog, read_workflow_log, seconds_of
@@ -152,7 +152,10 @@ def read_status(config: Config, source: str, *, cores: int | None = None, datase
     graph = JobGraph(config, datasets_only=datasets_only)
     started = _match(graph, log.in_state("started"))
     to_do = graph.to_do(started)
-    failed = {job: said for job, said in _match(graph, log.in_state("failed")).items() if job in to_do}
+    ended_badly = {job: said for job, said in _match(graph, log.in_state("failed")).items() if job in to_do}
+    reasons = {job: failure_reason(said, log) for job, said in ended_badly.items()}
+    failed = {job: said for job, said in ended_badly.items() if not INTERRUPTED.search(reasons[job])}
+    interrupted = {job: said for job, said in ended_badly.items() if job not in failed}
     running = {job: said for job, said in started.items() if is_on and _has_begun(said)}
     waiting = {job: said for job, said in started.items() if is_on and job not in running}
     paces = measure_paces(config, dict.fromkeys(job.group for job in graph.jobs))
@@ -173,8 +176,8 @@ def read_status(config: Config, source: str, *, cores: int | None = None, datase
         groups=groups,
         running=[_job_status(job, said) for job, said in running.items()],
         waiting=[_job_status(job, said) for job, said in waiting.items()],
-        failed=[_job_status(job, said, failure_reason(said, log)) for job, said in failed.items()],
-        cut_off=[] if is_on else [_job_status(job, said) for job, said in started.items()],
+        failed=[_job_status(job, said, reasons[job]) for job, said in failed.items()],
+        cut_off=[] if is_on else [_job_status(job, said) for job, said in (started | interrupted).items()],
         out_of_date=out_of_date,
         core_hours=core_hours,
         wall_hours=wall_hours,
