@@ -150,7 +150,7 @@ def test_a_plan_says_what_jobs_ask_for() -> None:
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("executor: slurm\n")
     (tmp_path / "site.yaml").write_text(f"folders: [{tmp_path}, {tmp_path}/nowhere]\n")
-    with pytest.raises(ConfigError, match="folders names .*/nowhere, and there is no such folder"):
+    with pytest.raises(ConfigError, match=r"folders names .*/nowhere, and there is no such folder"):
         with_site(read_profile(tmp_path))
 
 

@@ -89,6 +89,11 @@ class SlabInpainter:
         result[mask] = found.counts[0][mask]
         return Inpainted(result, found.spread, found.number, found.parts)
 
+    def predict(self, counts: NDArray[Any], part: Part) -> NDArray[np.float64]:
+        """Return log(1 + counts) of a part's voxels, in their order; what the scan holds there is not seen."""
+        seen = np.asarray(counts, dtype=np.float32)[None]
+        return np.mean([values[0] for values in self._predict(seen, part)], axis=0, dtype=np.float64)
+
     def _fill(self, counts: NDArray[Any], mask: Bool, progress: Progress) -> _Filled:
         """Fill scans (scans, z, y, x) that have one mask in common."""
         seen = np.array(counts, dtype=np.float32, order="C")
