@@ -17,6 +17,9 @@ help:
 	@echo "make envs    make one environment per stage (part of demo and test)"
 	@echo "make lint    check style, types and the workflow"
 	@echo "make lock    write the pins of all environments anew"
+	@echo "make pynx    install PyNX from source (part of envs; runs without it where that fails)"
+	@echo "make schema  write config/schema.json, by which editors check configurations"
+	@echo "make clean   remove results/, every run's"
 
 demo: envs
 	@$(ENVS)/workflow/bin/braggworks run config/demo.yaml --cores $(CORES)

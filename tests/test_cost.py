@@ -107,3 +107,8 @@ def test_a_run_beyond_the_disk_can_be_predicted(tmp_path: Path, monkeypatch: pyt
         (tmp_path / name).symlink_to(ROOT / name)
     assert main(["cost", "config/families.yaml"]) == 2
     assert seen == ["results/families/pilot/particles-1"]
+    # A pilot that was refused leaves nothing, and nothing else goes with it.
+    assert not (tmp_path / "results" / "families").exists()
+    (tmp_path / "results" / "families" / "kept").mkdir(parents=True)
+    assert main(["cost", "config/families.yaml"]) == 2
+    assert [path.name for path in (tmp_path / "results" / "families").iterdir()] == ["kept"]

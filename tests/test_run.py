@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from braggworks.cli import VERBS, main
 from braggworks.config import load_config
 from braggworks.datasets.splits import split_of
 from braggworks.errors import UserError
-from braggworks.planning import _mean_power, estimate_minutes, parse_job_counts
+from braggworks.monitoring.forecast import plan_forecast
+from braggworks.monitoring.graph import JobGraph
+from braggworks.planning import _mean_power, parse_job_counts
 from braggworks.progress import WorkflowProgress
 from braggworks.runlock import hold_run_lock
 from braggworks.targets import simulated_particle
@@ -46,11 +49,20 @@ def test_job_counts_leave_out_target_and_total() -> None:
     assert parse_job_counts(TABLE) == {"relax_batch": 7, "train_network": 1}
 
 
-def test_estimate_grows_with_the_work() -> None:
-    config = load_config(ROOT / "config" / "demo.yaml")
-    few, many = ({"relax_batch": number, "train_network": 1} for number in (1, 7))
-    assert 0 < estimate_minutes(config, few, 2) < estimate_minutes(config, many, 2)
-    assert estimate_minutes(config, many, 4) == pytest.approx(estimate_minutes(config, many, 2) / 2)
+def test_forecast_counts_missing_files_and_what_is_out_of_date(project: Path) -> None:
+    config = load_config("config/demo.yaml")
+    counts = Counter(job.rule for job in JobGraph(config).to_do())
+
+    def hours(planned: dict[str, int], cores: int) -> tuple[float, float]:
+        work, wall = plan_forecast(config, planned, cores, in_cores=True, datasets_only=False)
+        assert work.low < work.expected < work.high
+        return work.expected, wall.expected
+
+    whole, wall = hours(counts, 2)
+    assert wall < whole
+    assert hours(counts, 4)[1] < wall
+    # A file that exists and is made anew costs again.
+    assert hours({**counts, "train_network": 2}, 2)[0] > whole
 
 
 def test_estimate_of_equal_bounds_is_that_of_close_ones() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from slurm_cluster import PROFILE, Cluster, Run, cluster, make_small_demo, shard_hashes, wait_until
-from workflow_project import braggworks, make_project, needs_environments
+from workflow_project import ENVIRONMENTS, braggworks, make_project, needs_environments
 
 # A job takes some ten seconds to start twice a Snakemake, more on a busy machine.
 pytestmark = [pytest.mark.slow, pytest.mark.needs_slurm, pytest.mark.timeout(900), needs_environments]
@@ -90,6 +90,8 @@ def test_a_killed_workflow_goes_on_without_its_old_jobs(
     left = set(run.wait_for_jobs("", 3))
     run.kill()
     assert left & set(slurm.jobs()), "the jobs ended too early for this test"
+    told = slurm.ask(str(ENVIRONMENTS / "workflow/bin/braggworks"), "status", str(project / "results"))
+    assert "still in Slurm's queue" in told
     again = Run(slurm, project)
     # No job of the killed run works beside one of the new run.
     found = again.wait_for(lambda: set(slurm.jobs()) - left and set(slurm.jobs()))

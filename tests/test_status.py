@@ -20,6 +20,7 @@ from workflow_project import ROOT, braggworks, make_project, needs_environments
 from braggworks.cli import main
 from braggworks.config import Config, load_config
 from braggworks.monitoring.graph import JobGraph
+from braggworks.monitoring.render import status_text
 from braggworks.monitoring.status import read_status
 from braggworks.paths import Paths
 from braggworks.planning import parse_job_counts, threads_of
@@ -211,6 +212,38 @@ def test_slurm_jobs_wait_until_their_log_is_there(project: Path) -> None:
     assert [job.slurm_jobid for job in status.running] == ["71"]
     assert (status.slots, status.in_cores) == (50, False)
     assert read_status(config, "config/demo.yaml", cores=8).in_cores
+
+
+def test_a_killed_run_may_have_left_jobs_in_slurm(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config("config/demo.yaml")
+    lock = Path(Paths(config.results).run_lock)
+    lock.parent.mkdir(parents=True)
+    monkeypatch.setenv("PATH", str(project))
+    lock.write_text("braggworks-0123456789ab local\n")
+    assert read_status(config, "config/demo.yaml").left_in_slurm == []
+    lock.write_text("braggworks-0123456789ab slurm 12 here\n")
+    status = read_status(config, "config/demo.yaml")
+    assert (status.state, status.left_in_slurm) == ("killed", None)
+    assert "see `squeue --me`" in status_text(status)
+
+
+def test_what_slurm_adds_to_each_job_is_forecast(project: Path) -> None:
+    config = load_config("config/demo.yaml")
+    paths = Paths(config.results)
+    write_table(config, "cut_crystals", "demo-free", "00000", seconds=10)
+    wall = []
+    for minutes in (1, 3):
+        output = paths.batch_file("crystals", "demo-free", 0)
+        Path(paths.workflow_log).parent.mkdir(parents=True, exist_ok=True)
+        Path(paths.workflow_log).write_text(
+            f"Provided remote nodes: 1\n[Sun Nov 22 10:00:00 2026]\nrule cut_crystals:\n    output: {output}\n"
+            "    jobid: 0\nJob 0 has been submitted with SLURM jobid 70 (log: x.log).\n"
+            f"[Sun Nov 22 10:0{minutes}:00 2026]\nFinished jobid: 0 (Rule: cut_crystals)\n"
+        )
+        status = read_status(config, "config/demo.yaml")
+        wall.append(status.wall_hours.expected * 3600)
+    # One job at a time: each of those that are left takes two minutes more.
+    assert wall[1] - wall[0] == pytest.approx(120 * (status.total - status.done))
 
 
 def test_json_and_text_say_the_same(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

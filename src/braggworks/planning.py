@@ -47,42 +47,6 @@ def parse_job_counts(text: str) -> JobCounts:
     return {rule: number for rule, number in counts.items() if rule not in {"all", "total"}}
 
 
-def estimate_minutes(config: Config, counts: JobCounts, cores: int) -> float:
-    """Return a rough wall time of the jobs that are to be done.
-
-    Parameters
-    ----------
-    config
-        The run.
-    counts
-        Jobs per rule that remain.
-    cores
-        Cores that share the work.
-
-    Returns
-    -------
-    float
-        Minutes; right within a factor of about two on machines like the one it was measured on.
-    """
-    work: dict[str, float] = {}
-    jobs: dict[str, int] = {}
-    for campaign in config.campaigns:
-        for rule, seconds in _batch_seconds(campaign).items():
-            work[rule] = work.get(rule, 0.0) + seconds * campaign.batches
-            jobs[rule] = jobs.get(rule, 0) + campaign.batches
-    each = {rule: seconds / jobs[rule] for rule, seconds in work.items()}
-    if config.comparison:
-        compared = config.campaign(config.comparison.campaign)
-        each["scatter_batch_pynx"] = _batch_seconds(compared)["scatter_batch_pynx"]
-    if config.training:
-        each["train_network"] = _training_seconds(config, config.training)
-    if config.studies:
-        trainings = [config.variant(study.name, name) for study in config.studies for name in study.variants]
-        each["train_variant"] = sum(_training_seconds(config, training) for training in trainings) / len(trainings)
-    total: float = sum(number * (SECONDS_PER_JOB + each.get(rule, 0.0)) for rule, number in counts.items())
-    return total / cores / 60
-
-
 def expected_seconds(config: Config, rule: str, of: str) -> float:
     """Return a rough wall time of one job that was never measured, in seconds.
 

@@ -105,6 +105,16 @@ def hold_run_lock(path: str | Path, executor: str = "local") -> Iterator[RunLock
             lock.close()
 
 
+def left_run(path: str | Path) -> tuple[str, str] | None:
+    """Return the name and the executor of the run that a lock's file names; None where it names none."""
+    try:
+        with Path(path).open(encoding="utf-8", errors="replace") as stream:
+            match = _RUN.match(stream.read(_LONGEST))
+    except OSError:
+        return None
+    return (match[1], match[2]) if match else None
+
+
 def _whose(stream: TextIO) -> str:
     """Return who holds a lock, in words; nothing where its file does not say."""
     stream.seek(0)

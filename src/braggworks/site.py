@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from braggworks.config import Config
 from braggworks.errors import ConfigError
+from braggworks.mistakes import mistake_sentence
 from braggworks.planning import TRAINING, training_rules
 from braggworks.preflight.profiles import Profile
 
@@ -68,10 +69,7 @@ def read_site(folder: str | Path) -> Site | None:
         # A key without a value is a setting that is not made.
         return Site(**{str(key): value for key, value in values.items() if value is not None})
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        known = f" (known: {', '.join(Site.model_fields)})" if first["type"] == "extra_forbidden" else ""
-        raise ConfigError(f"{file}: {key}: {first['msg']}{known}.") from None
+        raise ConfigError(mistake_sentence(error, str(file), Site)) from None
 
 
 def with_site(profile: Profile) -> Profile:

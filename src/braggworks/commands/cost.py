@@ -11,7 +11,10 @@ example:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,12 +48,13 @@ def run(args: argparse.Namespace) -> None:
     config = load_config(args.config)
     check_before_plan(config)
     profile = with_site(read_profile(args.profile))
-    path = pilot_config(config, Path(args.config), args.particles)
-    pilot = load_config(path)
-    if not args.dry_run:
-        # The pilot must fit on this machine; the whole run need not.
-        check_before_run(pilot, profile)
-        check_results(pilot)
+    with _no_trace(Path(config.results)):
+        path = pilot_config(config, Path(args.config), args.particles)
+        pilot = load_config(path)
+        if not args.dry_run:
+            # The pilot must fit on this machine; the whole run need not.
+            check_before_run(pilot, profile)
+            check_results(pilot)
     cores = args.cores or (2 if profile.executor == "local" else None)
     command = snakemake_command(str(path), cores, args.profile, targets=pilot_targets(pilot))
     counts = plan(command)
@@ -63,6 +67,18 @@ def run(args: argparse.Namespace) -> None:
         with hold_run_lock(paths.run_lock, profile.executor) as lock:
             execute(command, sum(counts.values()), lock, Path(paths.workflow_log))
     _report(measure_costs(config, pilot), config, args)
+
+
+@contextlib.contextmanager
+def _no_trace(results: Path) -> Iterator[None]:
+    """Remove what a refused pilot wrote, unless one was there before."""
+    made = next((folder for folder in (results, results / "pilot") if not folder.exists()), None)
+    try:
+        yield
+    except UserError:
+        if made:
+            shutil.rmtree(made, ignore_errors=True)
+        raise
 
 
 def _report(costs: list[CampaignCost], config: Config, args: argparse.Namespace) -> None:

@@ -19,14 +19,17 @@ from pathlib import Path
 from braggworks.config import Config, load_config
 from braggworks.errors import UserError
 from braggworks.launch import execute, read_plan, snakemake_command
+from braggworks.monitoring.forecast import plan_forecast
+from braggworks.monitoring.render import hours_text
 from braggworks.paths import Paths
-from braggworks.planning import JobCounts, estimate_minutes, parse_job_counts
+from braggworks.planning import JobCounts, parse_job_counts
 from braggworks.preflight import (
     Profile,
     check_before_plan,
     check_before_run,
     check_requests,
     check_results,
+    empty_splits,
     read_profile,
 )
 from braggworks.preflight.results import folder_identity, watch_results
@@ -84,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"Nothing is to be done: {paths.results if args.datasets else paths.report} is up to date.")
         return 0
     shown = config.model_copy(update={"scan": None, "comparison": None}) if args.datasets else config
-    _announce(shown, profile, counts, cores)
+    _announce(shown, profile, counts)
+    print(_duration(config, counts, cores, datasets_only=args.datasets), flush=True)
     if args.dry_run:
         print(refusal, end="\n" if refusal else "")
         return 0
@@ -102,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _announce(config: Config, profile: Profile, counts: JobCounts, cores: int | None) -> None:
+def _announce(config: Config, profile: Profile, counts: JobCounts) -> None:
     print(f"{sum(counts.values())} jobs are to be done, into {config.results}:")
     width = max(map(len, counts))
     for rule, number in counts.items():
@@ -117,13 +121,14 @@ def _announce(config: Config, profile: Profile, counts: JobCounts, cores: int | 
     elif config.comparison and not compares_engines(config):
         told = "make containers" if "apptainer" in profile.deployment else "make pynx"
         print(f"  PyNX is not installed, so it is not compared with the NUFFT (`{told}` says more).")
-    print(_duration(config, counts, cores), flush=True)
+    for name, split in empty_splits(config):
+        print(f"  Release {name!r} gets no particle in split {split!r}: its campaigns are too small for that share.")
 
 
-def _duration(config: Config, counts: JobCounts, cores: int | None) -> str:
-    minutes = estimate_minutes(config, counts, cores or 1)
-    duration = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
-    duration = duration if minutes >= 1.5 else "a minute"
+def _duration(config: Config, counts: JobCounts, cores: int | None, *, datasets_only: bool) -> str:
+    work, wall = plan_forecast(config, counts, cores or 1, in_cores=cores is not None, datasets_only=datasets_only)
     if cores is None:
-        return f"About {duration} of work for one core, shared by the cluster's jobs."
-    return f"About {duration} on {cores} cores like the ones this was measured on."
+        return (
+            f"About {work.expected:.2g} core-hours ({work.low:.2g} to {work.high:.2g}), shared by the cluster's jobs."
+        )
+    return f"About {hours_text(wall)} on {cores} cores."

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from braggworks.inpainting.slabs import Part, Slab, find_slabs
 from braggworks.inpainting.whole_scan import Inpainted, Progress
 from braggworks.seeds import generator
 
-Float = NDArray[np.float64]
+Float = NDArray[np.floating[Any]]
 Bool = NDArray[np.bool_]
 
 PLANES, HALF = 6, 2
@@ -32,7 +33,7 @@ PLANES, HALF = 6, 2
 PLACES = 32
 """Places to learn from, at most."""
 
-_WINDOW = 64  # pixels of a place, along both axes of the plane
+_WINDOWS = (64, 32, 16)  # edges of a place in pixels, along both axes of the plane
 _DRAWS = 1000
 _FOLDS = 4
 _NEAR = 24.0  # planes over which places lose weight with their distance from the gap
@@ -132,26 +133,31 @@ def _solve(sums: _Sums, ridge: float) -> Float:
     return solved
 
 
-def _places(hidden: Bool, slab: Slab) -> Iterator[tuple[int, slice, slice]]:
-    """Yield first planes, rows and columns of measured places, in an order of their own, more of them near the gap."""
+def _places(hidden: Bool, slab: Slab) -> list[tuple[int, slice, slice]]:
+    """Return first planes, rows and columns of measured places, as large as the scan allows, more of them near."""
+    for edge in _WINDOWS:
+        found = list(islice(_draws(hidden, slab, edge), PLACES))
+        if len(found) >= _FOLDS:
+            return found
+    return []
+
+
+def _draws(hidden: Bool, slab: Slab, edge: int) -> Iterator[tuple[int, slice, slice]]:
+    """Yield those of many random places where nothing is hidden."""
     span = slab.width + 2 * PLANES
-    sizes = tuple(min(_WINDOW, n) for n in hidden.shape[:2])
     if span > hidden.shape[2]:
         return
     firsts = np.arange(PLANES, hidden.shape[2] - slab.width - PLANES + 1)
     chance = np.exp(-np.abs(firsts - slab.start) / _NEAR) + 0.05
-    rng, found = generator("scan fit", slab.axis, slab.start, slab.width), 0
+    rng = generator("scan fit", slab.axis, slab.start, slab.width, edge)
     for _ in range(_DRAWS):
         first = int(rng.choice(firsts, p=chance / chance.sum()))
         rows, columns = (
             slice(start := int(rng.integers(n - size, endpoint=True)), start + size)
-            for n, size in zip(hidden.shape[:2], sizes, strict=True)
+            for n, size in ((n, min(edge, n)) for n in hidden.shape[:2])
         )
         if not hidden[rows, columns, first - PLANES : first + slab.width + PLANES].any():
             yield first, rows, columns
-            found += 1
-        if found == PLACES:
-            return
 
 
 def _predicted(inpainter: SlabInpainter, counts: NDArray[Any], slab: Slab, rows: slice, columns: slice) -> Float:

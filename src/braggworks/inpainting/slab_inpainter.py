@@ -92,7 +92,9 @@ class SlabInpainter:
     def predict(self, counts: NDArray[Any], part: Part) -> NDArray[np.float64]:
         """Return log(1 + counts) of a part's voxels, in their order; what the scan holds there is not seen."""
         seen = np.asarray(counts, dtype=np.float32)[None]
-        return np.mean([values[0] for values in self._predict(seen, part)], axis=0, dtype=np.float64)
+        values = np.stack([values[0] for values in self._predict(seen, part)])
+        mean: NDArray[np.float64] = values.mean(axis=0, dtype=np.float64)
+        return mean
 
     def _fill(self, counts: NDArray[Any], mask: Bool, progress: Progress) -> _Filled:
         """Fill scans (scans, z, y, x) that have one mask in common."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,6 +115,84 @@ def _measured_seconds(config: Config, group: Group) -> list[float]:
         found = [table]
     step = max(1, math.ceil(len(found) / _MOST_TABLES))
     return [seconds for path in found[::step] for seconds in numbers(read_table(path), "s") if seconds > 0]
+
+
+def plan_forecast(
+    config: Config, counts: Mapping[str, int], slots: int, *, in_cores: bool, datasets_only: bool
+) -> tuple[Range, Range]:
+    """Return the core-hours and the wall hours of a run that has not begun.
+
+    Parameters
+    ----------
+    config
+        The run.
+    counts
+        Jobs by rule that Snakemake plans.
+    slots, in_cores
+        Room for so many cores, or jobs.
+    datasets_only
+        Whether training, figures and report are left out.
+    """
+    graph = JobGraph(config, datasets_only=datasets_only)
+    to_do = graph.to_do()
+    paces = measure_paces(config, dict.fromkeys(job.group for job in graph.jobs))
+    seconds = {job: paces[job.group].seconds for job in graph.jobs if job in to_do}
+    return hours_left(graph, seconds, paces, more_than_missing(counts, to_do), slots, in_cores=in_cores)
+
+
+def more_than_missing(planned: Mapping[str, int], to_do: Collection[Job]) -> dict[str, int]:
+    """Return how many jobs by rule are planned beyond those whose files are missing: something changed for them."""
+    missing = Counter(job.rule for job in to_do)
+    more = {rule: number - missing[rule] for rule, number in planned.items() if rule != "all"}
+    return {rule: number for rule, number in more.items() if number > 0}
+
+
+def work_by_group(seconds: Mapping[Job, float], paces: Mapping[Group, Pace]) -> dict[Group, Range]:
+    """Return the core-hours of jobs by rule and campaign or release."""
+    work = dict.fromkeys(paces, 0.0)
+    for job, value in seconds.items():
+        work[job.group] += value
+    return {group: paces[group].of_jobs(value).times(threads_of(group[0]) / 3600) for group, value in work.items()}
+
+
+def hours_left(
+    graph: JobGraph,
+    seconds: Mapping[Job, float],
+    paces: Mapping[Group, Pace],
+    again: Mapping[str, int],
+    slots: int,
+    *,
+    in_cores: bool,
+    overhead: float = 0.0,
+) -> tuple[Range, Range]:
+    """Return the core-hours and the wall hours that are left.
+
+    Parameters
+    ----------
+    graph
+        The run's jobs.
+    seconds
+        Those that are to be done, with the time of each.
+    paces
+        How long one takes.
+    again
+        Jobs by rule that are made anew although their files exist.
+    slots, in_cores
+        Room for so many cores, or jobs.
+    overhead
+        What a cluster adds to each job from its submission to its end, in seconds.
+    """
+    parts = [(left, paces[group].measured > 0) for group, left in work_by_group(seconds, paces).items()]
+    delayed = {job: value + overhead for job, value in seconds.items()}
+    wall = wall_seconds(graph, delayed, slots, in_cores=in_cores) / 3600
+    for rule, number in again.items():
+        same = [paces[job.group].seconds for job in graph.jobs if job.rule == rule] or [0.0]
+        each = sum(same) / len(same)
+        more = Pace(each).of_jobs(number * each).times(threads_of(rule) / 3600)
+        parts.append((more, False))
+        wall += (more.expected + number * overhead / 3600) / slots
+    work = sum_ranges(parts)
+    return work, work.times(wall / work.expected) if work.expected else Range()
 
 
 def sum_ranges(parts: Iterable[tuple[Range, bool]]) -> Range:

@@ -33,6 +33,7 @@ def status_text(status: RunStatus) -> str:
     lines += _listed("running", status.running, with_time=True)
     lines += _listed("waiting in Slurm", status.waiting, with_time=True)
     lines += _listed("cut off", status.cut_off)
+    lines += _left_in_slurm(status.left_in_slurm)
     for job in status.failed[:_MOST_LISTED]:
         lines += [f"{job.name} {job.reason}", f"  its log: {job.log}"]
     lines += [f"{len(status.failed) - _MOST_LISTED} more failed"] if len(status.failed) > _MOST_LISTED else []
@@ -70,14 +71,27 @@ def _listed(what: str, jobs: Sequence[JobStatus], *, with_time: bool = False) ->
     return [*lines, f"{what}: {len(jobs) - _MOST_LISTED} more"] if len(jobs) > _MOST_LISTED else lines
 
 
+def _left_in_slurm(jobs: list[str] | None) -> list[str]:
+    if jobs is None:
+        return ["The killed run may have left jobs in Slurm's queue, which does not answer here: see `squeue --me`."]
+    if not jobs:
+        return []
+    named = ", ".join([*jobs[:_MOST_LISTED], *(["..."] if len(jobs) > _MOST_LISTED else [])])
+    several = f"{len(jobs)} jobs of the killed run are" if len(jobs) > 1 else "A job of the killed run is"
+    return [
+        f"{several} still in Slurm's queue ({named}): the same command cancels what is left and goes on; "
+        "`scancel` ends it now."
+    ]
+
+
 def _left(status: RunStatus) -> list[str]:
     if not status.core_hours.expected:
         return [f"left: nothing; {status.total} jobs are done"]
     core, wall = status.core_hours, status.wall_hours
     about = "about " if core.expected >= 0.01 else ""
     lines = [
-        f"left: {about}{_short(core.expected)} core-hours ({_short(core.low)} to {_short(core.high)}); {_hours(wall)} "
-        f"at {_room(status)}"
+        f"left: {about}{_short(core.expected)} core-hours ({_short(core.low)} to {_short(core.high)}); "
+        f"{hours_text(wall)} at {_room(status)}"
     ]
     if any(not group.pace.measured and group.left.expected for group in status.groups):
         lines.append("A time with ~ was not measured in this run yet: it is right within a factor of about two.")
@@ -105,7 +119,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{_short(seconds / 3600)} h"
 
 
-def _hours(hours: Range) -> str:
+def hours_text(hours: Range) -> str:
+    """Return hours in a unit that suits them, with their range."""
     low, expected, high = (_duration(value * 3600) for value in (hours.low, hours.expected, hours.high))
     return f"{expected} ({low} to {high})"
 
@@ -117,7 +132,17 @@ def status_values(status: RunStatus) -> dict[str, Any]:
 
 def costs_text(costs: Sequence[RuleCost]) -> str:
     """Return a table of what each rule's jobs cost by campaign, the dearest first."""
-    head = ["rule", "campaign or release", "jobs", "wall (h)", "s per job", "CPU (h)", "CPU use", "memory (MB)"]
+    head = [
+        "rule",
+        "campaign or release",
+        "jobs",
+        "wall (h)",
+        "s per job",
+        "core-hours",
+        "CPU (h)",
+        "CPU use",
+        "memory (MB)",
+    ]
     rows = [
         [
             cost.rule,
@@ -125,15 +150,27 @@ def costs_text(costs: Sequence[RuleCost]) -> str:
             str(cost.jobs),
             _short(cost.wall_seconds / 3600),
             _short(cost.wall_seconds / max(cost.jobs, 1)),
+            _short(cost.core_seconds / 3600),
             _short(cost.cpu_seconds / 3600),
             "" if cost.efficiency is None else f"{cost.efficiency:.0%}",
             "" if cost.memory_mb is None else f"{cost.memory_mb:.0f}",
         ]
         for cost in costs
     ]
-    wall, cpu = (sum(getattr(cost, name) for cost in costs) / 3600 for name in ("wall_seconds", "cpu_seconds"))
+    names = ("wall_seconds", "core_seconds", "cpu_seconds")
+    wall, core, cpu = (sum(getattr(cost, name) for cost in costs) / 3600 for name in names)
     memory = max((cost.memory_mb or 0 for cost in costs), default=0)
-    last = ["all", "", str(sum(cost.jobs for cost in costs)), _short(wall), "", _short(cpu), "", f"{memory:.0f}"]
+    last = [
+        "all",
+        "",
+        str(sum(cost.jobs for cost in costs)),
+        _short(wall),
+        "",
+        _short(core),
+        _short(cpu),
+        "",
+        f"{memory:.0f}",
+    ]
     return "\n".join(render_table(head, [*rows, last], left=2))
 
 

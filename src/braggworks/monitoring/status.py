@@ -11,12 +11,22 @@ from pathlib import Path
 from typing import Literal
 
 from braggworks.config import Config
+from braggworks.errors import UserError
 from braggworks.failures import INTERRUPTED, failure_reason
-from braggworks.monitoring.forecast import Group, Pace, Range, measure_paces, sum_ranges, wall_seconds
+from braggworks.monitoring.forecast import (
+    Group,
+    Pace,
+    Range,
+    hours_left,
+    measure_paces,
+    more_than_missing,
+    work_by_group,
+)
 from braggworks.monitoring.graph import Job, JobGraph
 from braggworks.monitoring.workflow_log import LoggedJob, WorkflowLog, read_workflow_log, seconds_of
 from braggworks.paths import Paths
-from braggworks.planning import threads_of
+from braggworks.runlock import left_run
+from braggworks.slurm import jobs_of
 
 RunState = Literal["running", "killed", "failed", "complete", "stopped", "not started"]
 
@@ -99,6 +109,8 @@ class RunStatus:
         Its jobs.
     cut_off
         Jobs that were begun and not ended when the run was killed or interrupted.
+    left_in_slurm
+        Numbers of the Slurm jobs that a killed run left waiting or running; None where Slurm does not say.
     out_of_date
         Jobs by rule that it makes anew although their files exist, because something that they depend on changed.
     core_hours, wall_hours
@@ -117,6 +129,7 @@ class RunStatus:
     waiting: list[JobStatus]
     failed: list[JobStatus]
     cut_off: list[JobStatus]
+    left_in_slurm: list[str] | None
     out_of_date: dict[str, int]
     core_hours: Range
     wall_hours: Range
@@ -163,8 +176,9 @@ def read_status(config: Config, source: str, *, cores: int | None = None, datase
     in_cores = bool(cores) or not log.on_slurm
     seconds = _seconds_left(graph, to_do, running, paces)
     groups = _groups(graph, seconds, paces, (running, waiting, failed))
-    out_of_date = _out_of_date(log, to_do) if is_on else {}
-    core_hours, wall_hours = _forecast(graph, seconds, groups, out_of_date, slots, in_cores=in_cores)
+    out_of_date = more_than_missing(_planned_still(log), to_do) if is_on else {}
+    overhead = 0.0 if in_cores else _overhead(graph, log, paces)
+    core_hours, wall_hours = hours_left(graph, seconds, paces, out_of_date, slots, in_cores=in_cores, overhead=overhead)
     return RunStatus(
         config=source,
         results=config.results,
@@ -178,6 +192,7 @@ def read_status(config: Config, source: str, *, cores: int | None = None, datase
         waiting=[_job_status(job, said) for job, said in waiting.items()],
         failed=[_job_status(job, said, reasons[job]) for job, said in failed.items()],
         cut_off=[] if is_on else [_job_status(job, said) for job, said in (started | interrupted).items()],
+        left_in_slurm=_left_in_slurm(Path(paths.run_lock)) if lock == "left" else [],
         out_of_date=out_of_date,
         core_hours=core_hours,
         wall_hours=wall_hours,
@@ -202,6 +217,17 @@ def _lock_state(path: Path) -> Literal["free", "held", "left"]:
         return "held"
     except OSError:
         return "free"
+
+
+def _left_in_slurm(lock: Path) -> list[str] | None:
+    """Return the Slurm jobs that a killed run left behind; None where Slurm does not say."""
+    run = left_run(lock)
+    if run is None or run[1] != "slurm":
+        return []
+    try:
+        return jobs_of(run[0])
+    except UserError:
+        return None
 
 
 def _state(lock: str, is_left: bool, has_failed: bool, has_begun: bool) -> RunState:
@@ -247,9 +273,7 @@ def _groups(
     total = Counter(job.group for job in graph.jobs)
     left = Counter(job.group for job in seconds)
     running, waiting, failed = (Counter(job.group for job in jobs) for jobs in states)
-    work = dict.fromkeys(total, 0.0)
-    for job, value in seconds.items():
-        work[job.group] += value
+    work = work_by_group(seconds, paces)
     # By campaign, and then what is of none; within one, as the work goes.
     place = {job.group: graph.campaigns.index(job.of) for job in graph.jobs if job.batch is not None}
     order = sorted(total, key=lambda group: place.get(group, len(graph.campaigns)))
@@ -262,41 +286,23 @@ def _groups(
             waiting=waiting[group],
             failed=failed[group],
             pace=paces[group],
-            left=paces[group].of_jobs(work[group]).times(threads_of(group[0]) / 3600),
+            left=work[group],
         )
         for group in order
     ]
 
 
-def _out_of_date(log: WorkflowLog, to_do: Collection[Job]) -> dict[str, int]:
-    """Return how many more jobs by rule a run has before it than files are missing."""
+def _planned_still(log: WorkflowLog) -> dict[str, int]:
+    """Return the jobs by rule that a run planned and has not ended."""
     ended = Counter(said.rule for said in log.in_state("finished"))
-    missing = Counter(job.rule for job in to_do)
-    more = {rule: number - ended[rule] - missing[rule] for rule, number in log.planned.items() if rule != "all"}
-    return {rule: number for rule, number in more.items() if number > 0}
+    return {rule: number - ended[rule] for rule, number in log.planned.items()}
 
 
-def _forecast(
-    graph: JobGraph,
-    seconds: Mapping[Job, float],
-    groups: list[GroupStatus],
-    out_of_date: Mapping[str, int],
-    slots: int,
-    *,
-    in_cores: bool,
-) -> tuple[Range, Range]:
-    """Return core-hours and wall hours that are left."""
-    parts = [(group.left, group.pace.measured > 0) for group in groups]
-    wall = wall_seconds(graph, seconds, slots, in_cores=in_cores) / 3600
-    for rule, number in out_of_date.items():
-        same = [group for group in groups if group.rule == rule]
-        jobs = sum(group.total for group in same) or 1
-        each = sum(group.pace.seconds * group.total for group in same) / jobs
-        again = Pace(each).of_jobs(number * each).times(threads_of(rule) / 3600)
-        parts.append((again, False))
-        wall += again.expected / slots
-    work = sum_ranges(parts)
-    return work, work.times(wall / work.expected) if work.expected else Range()
+def _overhead(graph: JobGraph, log: WorkflowLog, paces: Mapping[Group, Pace]) -> float:
+    """Return what the cluster added to a job from its submission to its end, in seconds, as a mean of this run's."""
+    ended = _match(graph, [said for said in log.in_state("finished") if said.slurm_jobid])
+    added = [said.seconds - paces[job.group].seconds for job, said in ended.items() if said.seconds is not None]
+    return max(0.0, sum(added) / len(added)) if added else 0.0
 
 
 def _job_status(job: Job, said: LoggedJob, reason: str = "") -> JobStatus:

@@ -35,8 +35,8 @@ class LoggedJob:
         Its rule.
     state
         Whether it was started, and has ended since.
-    began
-        When it was started, as Snakemake wrote it.
+    began, ended
+        When it was started and when it was finished, as Snakemake wrote it.
     items
         What Snakemake said of it by name: ``jobid``, ``output``, ``log``, ``wildcards``, ``resources``, ``message``.
     slurm_jobid
@@ -48,6 +48,7 @@ class LoggedJob:
     rule: str
     state: State = "started"
     began: str = ""
+    ended: str = ""
     items: dict[str, str] = field(default_factory=dict)
     slurm_jobid: str = ""
     exit_code: int | None = None
@@ -77,6 +78,12 @@ class LoggedJob:
         """The rule, and of what: ``relax_batch of campaign demo-free, batch 00003``."""
         parts = [f"{key} {value}" for key, value in self.wildcards.items()]
         return f"{self.rule} of {', '.join(parts)}" if parts else self.rule
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took from its start, on a cluster its submission, to its end; None where that is unknown."""
+        began, ended = seconds_of(self.began), seconds_of(self.ended)
+        return None if began is None or ended is None else max(0.0, ended - began)
 
     def seconds_since(self, now: float) -> float:
         """Return how long ago it was started; 0 where that is unknown."""
@@ -211,7 +218,7 @@ class _Parser:
             self.block = LoggedJob(line.removeprefix("Error in rule ").rstrip(":"), "failed", self.stamp)
         elif match := _FINISHED.match(line):
             if job := log.jobs.get(int(match[1])):
-                job.state = "finished"
+                job.state, job.ended = "finished", self.stamp
                 self._forget_failure(int(match[1]))
         elif match := _RESTARTED.match(line):
             self._forget_failure(int(match[1]))

@@ -7,7 +7,7 @@ from pathlib import Path
 from braggworks.config import Config
 from braggworks.errors import UserError
 from braggworks.preflight.containers import check_containers
-from braggworks.preflight.data import check_scans, check_splits
+from braggworks.preflight.data import check_scans, check_splits, empty_splits
 from braggworks.preflight.disk import check_disk
 from braggworks.preflight.environments import check_environments
 from braggworks.preflight.gpu import check_gpu
@@ -15,7 +15,15 @@ from braggworks.preflight.profiles import Profile, read_profile
 from braggworks.preflight.results import check_results
 from braggworks.preflight.slurm import check_cluster, check_requests
 
-__all__ = ["Profile", "check_before_plan", "check_before_run", "check_requests", "check_results", "read_profile"]
+__all__ = [
+    "Profile",
+    "check_before_plan",
+    "check_before_run",
+    "check_requests",
+    "check_results",
+    "empty_splits",
+    "read_profile",
+]
 
 
 def check_before_plan(config: Config) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from braggworks.config import Config
+from braggworks.config import Config, Release
 from braggworks.datasets.splits import split_of
 from braggworks.errors import UserError
 from braggworks.targets import missing_scans
+
+# No split of so many particles is empty.
+_MOST_ASKED = 10_000
 
 
 def check_scans(config: Config) -> None:
@@ -22,15 +25,25 @@ def check_splits(config: Config) -> None:
     """Raise `UserError` where training would find a split without particles."""
     if config.training is None:
         return
-    release = config.release(config.training.release)
-    found = {
+    for release, name in empty_splits(config):
+        if release == config.training.release:
+            raise UserError(
+                f"Release {release!r} has no particle in split {name!r}: raise a campaign's count or "
+                f"splits.{name if name != 'train' else 'seed'}, or use another splits.seed."
+            )
+
+
+def empty_splits(config: Config) -> list[tuple[str, str]]:
+    """Return the releases and those of their splits that would have a share of the particles and get none."""
+    wanted = {"train": 1.0, "validation": config.splits.validation, "test": config.splits.test}
+    shares = [name for name, share in wanted.items() if share]
+    found = {release.name: _splits(config, release) for release in config.releases}
+    return [(release, name) for release, splits in found.items() for name in shares if name not in splits]
+
+
+def _splits(config: Config, release: Release) -> set[str]:
+    return {
         split_of(name, index, config.splits, release.held_out)
         for name in release.campaigns
-        for index in range(min(config.campaign(name).count, 10_000))
+        for index in range(min(config.campaign(name).count, _MOST_ASKED))
     }
-    wanted = {"train": 1.0, "validation": config.splits.validation, "test": config.splits.test}
-    for name in (name for name, share in wanted.items() if share and name not in found):
-        raise UserError(
-            f"Release {release.name!r} has no particle in split {name!r}: raise a campaign's count or "
-            f"splits.{name if name != 'train' else 'seed'}, or use another splits.seed."
-        )

@@ -41,6 +41,11 @@ class RuleCost:
     campaign: str = ""
     efficiency: float | None = None
 
+    @property
+    def core_seconds(self) -> float:
+        """Wall time times the cores that the rule's jobs hold."""
+        return self.wall_seconds * threads_of(self.rule)
+
 
 def read_costs(folder: str | Path, *, by_campaign: bool = False) -> list[RuleCost]:
     """Return the cost of each rule below a folder of benchmark tables, the dearest first.
