@@ -10,7 +10,13 @@ import numpy as np
 import xarray as xr
 from dataset_inputs import write_shard, write_steps
 
+from braggworks.evaluation.oversampling import score_oversampling
+from braggworks.evaluation.positions import score_positions
+from braggworks.evaluation.skipping import score_skipping
+from braggworks.evaluation.sweeps import Patches, interpolation
 from braggworks.files import create_h5, write_json
+from braggworks.inpainting.patch_inpainter import PatchInpainter
+from braggworks.networks.patch_inpainter_3d import PatchInpainter3D
 
 N = 32
 DQ = 0.01
@@ -76,6 +82,7 @@ def write_gap_width(path: Path) -> None:
             "gap_width": widths,
             "particle": ("patch", np.arange(patches) // 4),
             "campaign": ("patch", np.array(["test"] * patches, dtype=object)),
+            "mean_counts": ("patch", rng.uniform(0.1, 40, patches)),
             "patch_stratum": ("patch", np.arange(patches) % 2),
             "stratum": [0, 1],
             "stratum_mean_counts": ("stratum", [0.2, 40.0]),
@@ -97,6 +104,29 @@ def write_filled_scan(path: Path, scores: Path) -> None:
         file["entry_1/braggworks/measured"] = counts
         file["entry_1/braggworks/linear"] = counts + 1
     write_json(scores, {"pcc": {"network": 0.9, "linear": None}})
+
+
+def write_sweeps(folder: Path) -> None:
+    """Write one file of each kind of sweep, in which cubic interpolation stands in for a network."""
+    rng = np.random.default_rng(1)
+    fills = {"network": interpolation("cubic"), "linear": interpolation("linear")}
+    counts = rng.poisson(20 * (1 + np.sin(np.arange(24) / 2)), (12, 1, 24, 24))
+    patches = Patches(counts, np.arange(12) // 2, np.array(["a"] * 12), rng.uniform(2, 6, 12))
+    score_positions(patches, fills, width=5, step=4, seed=0).to_netcdf(folder / "position.nc", engine="h5netcdf")
+    amplitude = np.fft.fftshift(np.fft.fftn(np.pad(np.ones((6, 6, 6)), 9)))
+    found = score_oversampling([(amplitude, 4.0)], fills, [2, 3, 4], [3, 5])
+    found.to_netcdf(folder / "oversampling.nc", engine="h5netcdf")
+    inpainter = PatchInpainter(PatchInpainter3D(0.05), 32, (3, 6))
+    scan = rng.poisson(9.0, (32, 40, 40))
+    gap = np.zeros(scan.shape, bool)
+    gap[..., 20:24] = True
+    found = score_skipping(lambda stride: replace_stride(inpainter, stride), scan, gap, [3, 7])
+    found.to_netcdf(folder / "skipped.nc", engine="h5netcdf")
+
+
+def replace_stride(inpainter: PatchInpainter, stride: int) -> PatchInpainter:
+    inpainter.stride = stride
+    return inpainter
 
 
 def write_engines(path: Path) -> None:
@@ -137,6 +167,7 @@ def write_all(folder: Path) -> dict[str, list[str]]:
     write_steps(folder / "steps.h5")
     write_examples(folder / "examples.h5")
     write_gap_width(folder / "gap_width.nc")
+    write_sweeps(folder)
     for variant in ("one", "two"):
         (folder / variant).mkdir()
         write_gap_width(folder / variant / "gap_width.nc")
@@ -156,6 +187,10 @@ def write_all(folder: Path) -> dict[str, list[str]]:
         "diffraction": ["nufft.h5"],
         "patch": ["examples.h5"],
         "gap-width": ["gap_width.nc"],
+        "intensity": ["gap_width.nc"],
+        "sweep-position": ["position.nc"],
+        "sweep-oversampling": ["oversampling.nc"],
+        "sweep-skipped": ["skipped.nc"],
         "study": ["one/gap_width.nc", "two/gap_width.nc"],
         "engines": ["nufft.h5", "pynx.h5", "engines.json"],
         "scan": ["inpainted.cxi", "scores.json"],

@@ -27,7 +27,14 @@ from braggworks.planning import parse_job_counts, threads_of
 from braggworks.reporting.benchmarks import read_costs
 from braggworks.runlock import hold_run_lock
 
-CONFIGS = ["demo", "families", "scan-patches", "studies-2d", pytest.param("paper", marks=pytest.mark.slow)]
+CONFIGS = [
+    "demo",
+    "families",
+    "scan-patches",
+    "studies-2d",
+    "inpainting",
+    pytest.param("paper", marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture

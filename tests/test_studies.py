@@ -116,9 +116,11 @@ def test_a_study_in_two_dimensions_runs_to_its_report(tmp_path: Path) -> None:
     run["training"] = {"release": "tiny", "network": {"name": "msd_net_2d", "width": 0.2}, "epochs": 1}
     run["evaluation"] = {"gap_widths_px": [3, 6], "must_beat": None}
     run["studies"] = [{"name": "losses", "variants": {"mae": {"loss": {"error": "mae"}}, "mse": {}}}]
+    run["sweeps"] = [{"kind": "position", "gap_px": 5, "step_px": 16}]
     (folder / "run.yaml").write_text(yaml.safe_dump(run))
     done = braggworks(folder, "workflow", "run", "run.yaml", "--cores", "2")
     assert done.returncode == 0, done.stderr
     names = {record["name"] for record in json.loads((folder / "results" / "summary.json").read_text())["records"]}
     assert {f"study.losses.{variant}.{width}px" for variant in ("mae", "mse") for width in (3, 6)} <= names
+    assert {f"sweep.position.{method}.5px" for method in ("network", "linear")} <= names
     assert "Study: losses" in (folder / "results" / "report.html").read_text()

@@ -29,6 +29,7 @@ VERBS = {
     "verify": ("scatter", "check a release's dataset"),
     "train": ("learn", "train the inpainting network"),
     "evaluate": ("learn", "score the network and the interpolations on held-out particles"),
+    "sweep": ("learn", "score the network against position, oversampling or skipped pixels"),
     "gate": ("learn", "fail unless the network clears its bar"),
     "compare-engines": ("scatter", "compare the scattering engines on one batch"),
     "simulate-scan": ("learn", "write a simulated scan"),

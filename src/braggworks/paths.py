@@ -67,6 +67,10 @@ class Paths:
         """JSON that says by how much the network clears its bar."""
         return f"{self.results}/releases/{release}/inpaint/gate.json"
 
+    def sweep(self, kind: str = "{sweep}") -> str:
+        """NetCDF of one sweep of the trained network."""
+        return f"{self.results}/sweeps/{kind}.nc"
+
     # one folder per variant of a study --------------------------------------------------------------------------------
 
     def variant_file(self, name: str, study: str = "{study}", variant: str = "{variant}") -> str:

@@ -27,6 +27,7 @@ from braggworks.campaigns import (
     Task,
 )
 from braggworks.config import (
+    AnySweep,
     EvaluationConfig,
     FigureConfig,
     Release,
@@ -121,6 +122,13 @@ class EvaluateRecipe(Recipe):
     """What `braggworks evaluate` needs."""
 
     evaluation: EvaluationConfig
+
+
+class SweepRecipe(Recipe):
+    """What `braggworks sweep` needs."""
+
+    sweep: AnySweep
+    scan: ScanConfig | None = Field(None, description="The gap that is filled, where the sweep is over skipped pixels.")
 
 
 class ScanRecipe(Recipe):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from braggworks.campaigns import AtomisticCampaign, Campaign, ScanCampaign
-from braggworks.config import Config, data_folder
+from braggworks.config import Config, OversamplingSweep, PositionSweep, SkippedSweep, data_folder
 from braggworks.datasets.splits import split_of
 from braggworks.errors import ConfigError
 from braggworks.paths import Paths, container_image, environment_prefix
@@ -178,6 +178,8 @@ def figure_names(config: Config) -> list[str]:
         "training": config.training is not None,
         "patch": config.training is not None,
         "gap-width": config.training is not None,
+        "intensity": config.training is not None,
+        **{f"sweep-{sweep.kind}": True for sweep in config.sweeps},
         **{f"study-{study.name}": True for study in config.studies},
         "engines": compares_engines(config),
         "scan": config.scan is not None,
@@ -196,7 +198,9 @@ def figure_inputs(config: Config, figure: str) -> list[str]:
         return [Paths(config.results).batch_file("shards", figure.removeprefix("gallery-"), 0)]
     if figure.startswith("study-"):
         return study_evaluations(config, figure.removeprefix("study-"))
-    if figure in {"patch", "gap-width", "training", "scan"}:
+    if figure.startswith("sweep-"):
+        return [Paths(config.results).sweep(figure.removeprefix("sweep-"))]
+    if figure in {"patch", "gap-width", "intensity", "training", "scan"}:
         return _result_inputs(config, figure)
     return _dataset_inputs(config, figure)
 
@@ -207,12 +211,26 @@ def study_evaluations(config: Config, study: str) -> list[str]:
     return [Paths(config.results).variant_file("gap_width.nc", study, variant) for variant in variants]
 
 
+def sweep_inputs(config: Config, kind: str) -> list[str]:
+    """Return the file that a sweep scores the network on: a manifest, patterns, or a scan."""
+    sweep, paths = config.sweep(kind), Paths(config.results)
+    match sweep:
+        case OversamplingSweep():
+            return [patterns_file(config, sweep.campaign, 0)]
+        case SkippedSweep():
+            return [paths.prepared_scan]
+        case PositionSweep():
+            assert config.training is not None  # noqa: S101
+            return [paths.manifest(config.training.release)]
+
+
 def _result_inputs(config: Config, figure: str) -> list[str]:
     assert config.training is not None  # noqa: S101
     paths, release = Paths(config.results), config.training.release
     return {
         "patch": [paths.examples(release)],
         "gap-width": [paths.evaluation(release)],
+        "intensity": [paths.evaluation(release)],
         "training": [paths.history(release)],
         "scan": [paths.inpainted_scan, paths.scan_scores],
     }[figure]
@@ -277,6 +295,8 @@ def report_inputs(config: Config) -> dict[str, str | list[str]]:
         }
     if config.studies:
         inputs["studies"] = [file for study in config.studies for file in study_evaluations(config, study.name)]
+    if config.sweeps:
+        inputs["sweeps"] = [paths.sweep(sweep.kind) for sweep in config.sweeps]
     if config.scan:
         inputs["scores"] = paths.scan_scores
     if compares_engines(config):

@@ -12,6 +12,7 @@ STAGE_VERSIONS: dict[str, int] = {
     "manifest": 2,
     "train": 3,
     "evaluate": 1,
+    "sweep": 1,
     "compare": 1,
     "scan": 1,
     "inpaint": 1,

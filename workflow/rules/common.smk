@@ -5,7 +5,15 @@ import re
 
 from braggworks.errors import ConfigError
 from braggworks.config import load_config
-from braggworks.recipes import EvaluateRecipe, FigureRecipe, ManifestRecipe, ScanRecipe, TrainRecipe, campaign_recipe
+from braggworks.recipes import (
+    EvaluateRecipe,
+    FigureRecipe,
+    ManifestRecipe,
+    ScanRecipe,
+    SweepRecipe,
+    TrainRecipe,
+    campaign_recipe,
+)
 from braggworks.paths import Paths, conda_file, container_image
 from braggworks.targets import (
     ATOMS,
@@ -20,6 +28,7 @@ from braggworks.targets import (
     report_inputs,
     scan_source,
     simulated_particle,
+    sweep_inputs,
     warm_start,
 )
 from braggworks.versions import STAGE_VERSIONS
@@ -44,6 +53,7 @@ wildcard_constraints:
     release=r"[a-z0-9][a-z0-9_-]*",
     figure=r"[a-z0-9_-]+",
     study=r"[a-z0-9][a-z0-9_-]*",
+    sweep=r"[a-z]+",
     variant=r"[a-z0-9][a-z0-9_-]*",
     batch=r"\d{5}",
 
@@ -73,6 +83,12 @@ def batch_size(wildcards):
 
 def variant_of(wildcards):
     return CONFIG.variant(wildcards.study, wildcards.variant)
+
+
+def sweep_recipe(wildcards):
+    sweep = CONFIG.sweep(wildcards.sweep)
+    scan = CONFIG.scan if sweep.kind == "skipped" else None
+    return SweepRecipe(version=STAGE_VERSIONS["sweep"], sweep=sweep, scan=scan).to_json()
 
 
 def fixed(recipe):

@@ -15,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
+from braggworks.commands._test_patches import test_patches
 from braggworks.commands.scan import positive_int
 from braggworks.config import EvaluationConfig
 from braggworks.errors import FileError
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
     from braggworks.inpainting.model import load_inpainter
 
     torch.set_num_threads(args.threads)
-    patches = _test_patches(args.manifest)
+    patches = test_patches(args.manifest)
     for width in config.gap_widths_px:
         centre_gap(patches.counts.shape[1:], width)
     inpainter = load_inpainter(args.weights)
@@ -78,24 +79,6 @@ def run(args: argparse.Namespace) -> None:
     if args.examples:
         _write_examples(args.examples, patches, fills, config)
     _print(data)
-
-
-def _test_patches(manifest: str) -> Patches:
-    from braggworks.datasets.manifests import load_samples, read_manifest, select_samples
-    from braggworks.evaluation.sweeps import Patches
-
-    table = select_samples(read_manifest(manifest), "test")
-    if not len(table):
-        raise FileError(
-            f"{manifest} has no particle in its test split, so there is nothing to score: "
-            "raise splits.test, or the campaigns' count."
-        )
-    if table.task != "inpaint":
-        raise FileError(f"{manifest} holds samples for the task {table.task}: give that of a release for inpaint.")
-    counts, _ = load_samples(table)
-    if counts.ndim == 3:
-        counts = counts[:, None]
-    return Patches(counts, table.columns["particle"], table.campaign, table.columns["oversampling"].min(axis=1))
 
 
 def _write_examples(path: str, patches: Patches, fills: Mapping[str, Fill], config: EvaluationConfig) -> None:

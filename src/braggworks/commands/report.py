@@ -43,6 +43,7 @@ class Files:
     results: dict[str, Any]
     evaluation: xr.Dataset | None
     studies: dict[str, dict[str, xr.Dataset]]
+    sweeps: list[xr.Dataset]
     scores: dict[str, Any] | None
     engines: dict[str, Any] | None
     mesh: dict[str, Any] | None
@@ -90,6 +91,8 @@ def _records(config: Config, files: Files) -> list[Record]:
         records += gather.evaluation_records(config, files.evaluation, files.results["gate"])
     for study, evaluations in files.studies.items():
         records += gather.study_records(study, evaluations)
+    for sweep in files.sweeps:
+        records += gather.sweep_records(sweep)
     if files.engines:
         records += gather.engine_records(files.engines)
     if files.scores:
@@ -116,6 +119,7 @@ def _read_files(config: Config, paths: Paths) -> Files:
             }
             for study in config.studies
         },
+        sweeps=[_read_evaluation(paths.sweep(sweep.kind)) for sweep in config.sweeps],
         scores=read_json(paths.scan_scores) if config.scan else None,
         engines=read_json(paths.engines) if compares_engines(config) else None,
         mesh=read_json(paths.isosurface) if draws_isosurface(config) else None,

@@ -13,9 +13,11 @@ from braggworks.config.evaluation import (
 )
 from braggworks.config.reading import data_folder, json_schema, load_campaign, load_config
 from braggworks.config.run import Config
+from braggworks.config.sweeps import AnySweep, OversamplingSweep, PositionSweep, SkippedSweep
 from braggworks.config.training import LossConfig, NetworkConfig, SlabConfig, StudyConfig, TrainingConfig
 
 __all__ = [
+    "AnySweep",
     "BarConfig",
     "ComparisonConfig",
     "Config",
@@ -24,8 +26,11 @@ __all__ = [
     "Interpolation",
     "LossConfig",
     "NetworkConfig",
+    "OversamplingSweep",
+    "PositionSweep",
     "Release",
     "ScanConfig",
+    "SkippedSweep",
     "SlabConfig",
     "SplitConfig",
     "StudyConfig",

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from braggworks.campaigns import AnyCampaign, Campaign, Model
 from braggworks.config.datasets import Release, SplitConfig
 from braggworks.config.evaluation import ComparisonConfig, EvaluationConfig, FigureConfig, ScanConfig
+from braggworks.config.sweeps import AnySweep, OversamplingSweep
 from braggworks.config.training import StudyConfig, TrainingConfig, vary
 from braggworks.mistakes import mistake_sentence
 
@@ -26,6 +27,7 @@ class Config(Model):
     )
     training: TrainingConfig | None = Field(None, description="Left out, the run makes datasets only.")
     studies: list[StudyConfig] = Field([], description="Comparisons of networks; they need training.")
+    sweeps: list[AnySweep] = Field([], description="What else the network is scored against; they need training.")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     comparison: ComparisonConfig | None = Field(None, description="Left out, PyNX is not compared with the NUFFT.")
     scan: ScanConfig | None = Field(None, description="Left out, no scan is inpainted; needs training.")
@@ -48,11 +50,13 @@ class Config(Model):
         if self.training and tasks[self.training.release] != {"inpaint"}:
             raise ValueError(f"training.release {self.training.release!r} must hold campaigns of the task inpaint")
         self._check_studies(tasks)
+        self._check_sweeps()
         if self.scan and not self.training:
             raise ValueError("scan needs training, whose network fills the gap: add training, or leave out scan")
         for what, used in (
             ("comparison.campaign", self.comparison.campaign if self.comparison else None),
             ("scan.simulated", self.scan.simulated if self.scan else None),
+            *(("sweeps.campaign", sweep.campaign) for sweep in self._with_campaign),
         ):
             if used and self.campaign(used).family != "atomistic":
                 raise ValueError(f"{what} names {used!r}, which is not of the family atomistic: name one that is")
@@ -75,6 +79,19 @@ class Config(Model):
                 if tasks.get(release) != {"inpaint"}:
                     raise ValueError(f"variant {name} of study {study.name} needs a release of the task inpaint")
 
+    def _check_sweeps(self) -> None:
+        kinds = [sweep.kind for sweep in self.sweeps]
+        if kinds and not self.training:
+            raise ValueError("sweeps need training, whose network they score: add training, or leave out sweeps")
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"sweeps names {max(kinds, key=kinds.count)!r} twice: leave one out")
+        if "skipped" in kinds and not self.scan:
+            raise ValueError("the sweep skipped fills the gap of the scan: add scan, or leave the sweep out")
+
+    @property
+    def _with_campaign(self) -> list[OversamplingSweep]:
+        return [sweep for sweep in self.sweeps if isinstance(sweep, OversamplingSweep)]
+
     @property
     def _release_names(self) -> list[str]:
         return [release.name for release in self.releases]
@@ -85,6 +102,7 @@ class Config(Model):
             ("releases", [c for release in self.releases for c in release.campaigns], campaigns),
             ("comparison.campaign", [self.comparison.campaign] if self.comparison else [], campaigns),
             ("scan.simulated", [self.scan.simulated] if self.scan else [], campaigns),
+            *(("sweeps.campaign", [sweep.campaign], campaigns) for sweep in self._with_campaign),
             ("training.release", [self.training.release] if self.training else [], releases),
             *(
                 (f"warm_start of release {release.name!r}", [release.warm_start], releases[:number])
@@ -110,6 +128,10 @@ class Config(Model):
         """Return how one variant of a study is trained."""
         assert self.training is not None  # noqa: S101
         return vary(self.training, next(each for each in self.studies if each.name == study).variants[name])
+
+    def sweep(self, kind: str) -> AnySweep:
+        """Return the sweep of that kind."""
+        return next(sweep for sweep in self.sweeps if sweep.kind == kind)
 
     def release(self, name: str) -> Release:
         """Return the release of that name."""

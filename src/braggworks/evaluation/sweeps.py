@@ -18,7 +18,7 @@ from braggworks.inpainting.whole_scan import Fill
 
 # Patches filled at once; bounds the memory, not the result.
 _BATCH = 64
-_PCC = {"units": "1", "long_name": "Pearson correlation of log(1 + counts) inside the gap"}
+PCC_ATTRIBUTES = {"units": "1", "long_name": "Pearson correlation of log(1 + counts) inside the gap"}
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def score_gap_widths(
                 scores[row, column, part] = pcc(truth, filled, np.ones(truth.shape, bool))
             progress(len(truth))
     coords = {"method": list(fills), "gap_width": ("gap_width", list(widths), {"units": "px"})}
-    return xr.DataArray(scores, coords, ("method", "gap_width", "patch"), attrs=_PCC)
+    return xr.DataArray(scores, coords, ("method", "gap_width", "patch"), attrs=PCC_ATTRIBUTES)
 
 
 def gap_width_dataset(patches: Patches, scores: xr.DataArray, count: int, seed: int) -> xr.Dataset:
@@ -178,7 +178,7 @@ def gap_width_dataset(patches: Patches, scores: xr.DataArray, count: int, seed: 
     for prefix, summary in (("", whole), ("stratum_", parts)):
         kept = dims[: summary.ndim - 1]
         for name, values in zip(("mean", "low", "high"), summary, strict=False):
-            data[prefix + name] = (kept, values, _PCC)
+            data[prefix + name] = (kept, values, PCC_ATTRIBUTES)
         data[prefix + "scored"] = (kept[1:], summary[3, 0].astype(np.int64), {"units": "patches"})
     return data.assign_attrs(seed=seed, n=len(patches), particles=len(np.unique(cluster)), interval="95 %")
 

@@ -54,6 +54,10 @@ FIGURES: dict[str, Entry] = {
     "distributions": Entry("distributions", "draw", ("shard.h5",), "what the campaigns' samples span", repeats=True),
     "patch": Entry("patch", "draw", ("examples.h5",), "held-out patches with their gap filled"),
     "gap-width": Entry("gap_width", "draw", ("gap_width.nc",), "accuracy against gap width"),
+    "intensity": Entry("intensity", "draw", ("gap_width.nc",), "accuracy against intensity"),
+    "sweep-position": Entry("sweeps", "draw_position", ("position.nc",), "accuracy against the gap's place"),
+    "sweep-oversampling": Entry("sweeps", "draw_oversampling", ("oversampling.nc",), "accuracy against oversampling"),
+    "sweep-skipped": Entry("sweeps", "draw_skipped", ("skipped.nc",), "time and error against skipped pixels"),
     "study": Entry("study", "draw", ("gap_width.nc",), "accuracies of networks that are trained alike", repeats=True),
     "engines": Entry(
         "engines", "draw", ("patterns-nufft.h5", "patterns-pynx.h5", "engines.json"), "PyNX against the NUFFT"

@@ -28,6 +28,7 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         "cut_scan_shard",
         "train_network",
         "evaluate_network",
+        "sweep_network",
         "check_network",
         "train_variant",
         "evaluate_variant",

@@ -24,6 +24,7 @@ from braggworks.targets import (
     report_inputs,
     scan_source,
     simulated_particle,
+    sweep_inputs,
     warm_start,
 )
 
@@ -159,6 +160,7 @@ def _all_jobs(config: Config) -> Iterator[Job]:
     for release in config.releases:
         yield from _release_jobs(config, release.name)
     yield from _study_jobs(config)
+    yield from _sweep_jobs(config)
     yield from _scan_jobs(config)
     yield from _report_jobs(config)
 
@@ -214,6 +216,14 @@ def _study_jobs(config: Config) -> Iterator[Job]:
             learnt = (manifest, *release_shards(config, release))
             yield Job("train_variant", (weights, history, card), learnt, of)
             yield Job("evaluate_variant", (scores, examples), (manifest, weights), of)
+
+
+def _sweep_jobs(config: Config) -> Iterator[Job]:
+    paths = Paths(config.results)
+    for sweep in config.sweeps:
+        assert config.training is not None  # noqa: S101
+        read = (*sweep_inputs(config, sweep.kind), paths.weights(config.training.release))
+        yield Job("sweep_network", (paths.sweep(sweep.kind),), read, sweep.kind)
 
 
 def _scan_jobs(config: Config) -> Iterator[Job]:

@@ -97,6 +97,25 @@ _FIXED: dict[str, tuple[str, str]] = {
         "cubes and octahedra differ from those trained on in size, lattice origin and orientation only. Grey marks "
         "are the published values, from another protocol (one noise-free pattern, one network per width).",
     ),
+    "intensity": (
+        "Accuracy against intensity",
+        "The network's mean correlation in the gap, for held-out patches of rising intensity. Counting noise, which no "
+        "method can predict, decides where there are few counts. After Masto's thesis, Fig. 3.16.",
+    ),
+    "sweep-position": (
+        "Accuracy against the gap's place",
+        "One gap moved across held-out patterns, and, on the right, each pattern's mean over all places by its "
+        "oversampling ratio. After Masto's thesis, Fig. 3.6 and 3.7.",
+    ),
+    "sweep-oversampling": (
+        "Accuracy against oversampling",
+        "The same particles on finer and finer grids over the same range of q. Every plane of a pattern is predicted "
+        "behind a gap, and the whole prediction is compared with the pattern. After Masto's thesis, Fig. 3.17.",
+    ),
+    "sweep-skipped": (
+        "Time and error against skipped pixels",
+        "The scan's gap, filled with windows ever farther apart. After Masto's thesis, Fig. 3.13.",
+    ),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from braggworks.commands._figure_inputs import crystals, cuts, patterns, results, shards
+from braggworks.commands._figure_inputs import crystals, cuts, patterns, results, shards, sweeps
 
 READERS: dict[str, Callable[..., Any]] = {
     "crystal": crystals.read_crystals,
@@ -19,6 +19,10 @@ READERS: dict[str, Callable[..., Any]] = {
     "distributions": shards.read_distributions,
     "patch": results.read_examples,
     "gap-width": results.read_gap_width,
+    "intensity": sweeps.read_intensity,
+    "sweep-position": sweeps.read_positions,
+    "sweep-oversampling": sweeps.read_oversampling,
+    "sweep-skipped": sweeps.read_skipped,
     "study": results.read_study,
     "scan": results.read_scan,
     "training": results.read_history,

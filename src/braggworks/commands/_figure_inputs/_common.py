@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import xarray as xr
 
 from braggworks.errors import FileError
 
@@ -65,3 +66,12 @@ def finite_amplitude(file: h5py.File, name: str, index: int) -> Any:
     if not np.isfinite(amplitude).all() or not amplitude.any():
         raise ValueError("amplitude without finite, non-zero values")
     return amplitude
+
+
+def load_scores(path: str) -> xr.Dataset:
+    """Return a NetCDF file of scores. Raises `FileError`."""
+    try:
+        return xr.load_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise FileError(f"{path} is truncated or is no NetCDF file ({reason}): evaluate the network again.") from None

@@ -9,9 +9,8 @@ import h5py
 import hdf5plugin  # noqa: F401 - registers the compression of scans
 import networkx as nx
 import numpy as np
-import xarray as xr
 
-from braggworks.commands._figure_inputs._common import read_text, reading
+from braggworks.commands._figure_inputs._common import load_scores, read_text, reading
 from braggworks.errors import FileError
 from braggworks.evaluation.metrics import cluster_bootstrap
 from braggworks.figures.before_after import BeforeAfter
@@ -24,14 +23,6 @@ from braggworks.figures.training import History
 from braggworks.files import open_h5, read_json
 
 _FILLINGS = ("linear", "network")
-
-
-def _load(path: str) -> xr.Dataset:
-    try:
-        return xr.load_dataset(path, engine="h5netcdf")
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise FileError(f"{path} is truncated or is no NetCDF file ({reason}): evaluate the network again.") from None
 
 
 def read_examples(path: str) -> Examples:
@@ -49,7 +40,7 @@ def read_examples(path: str) -> Examples:
 
 def read_gap_width(path: str) -> Sweep:
     """Return the scores by gap width with their bootstrap intervals. Raises `FileError`."""
-    data = _load(path)
+    data = load_scores(path)
     with reading(path):
         score = data["pcc"].transpose("method", "gap_width", "patch")
         # As keywords, `sel` would take `method` for its own.
@@ -73,7 +64,7 @@ def read_study(*paths: str) -> Study:
     """Return the scores of a study's variants, each in a folder of its name. Raises `FileError`."""
     pcc, widths, about = {}, None, None
     for path in paths:
-        data = _load(path)
+        data = load_scores(path)
         with reading(path):
             means = {
                 str(method): np.stack([data[key].sel({"method": method}).values for key in ("mean", "low", "high")])

@@ -1,0 +1,79 @@
+"""Readers of what the network was scored against."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from braggworks.commands._figure_inputs._common import load_scores, reading
+from braggworks.evaluation.gap_protocol import CLASSES
+from braggworks.figures.intensity import Intensity
+from braggworks.figures.sweeps import Oversampling, Positions, Skipping
+
+_METHODS = ("network", "linear")
+_INTERVAL = ("mean", "low", "high")
+
+
+def read_intensity(path: str) -> Intensity:
+    """Return the network's scores by classes of intensity. Raises `FileError`."""
+    data = load_scores(path)
+    with reading(path):
+        scores = data["pcc"].sel({"method": "network"}).transpose("gap_width", "patch").values
+        counts = data["mean_counts"].values
+        logs = np.log(np.maximum(counts, 1e-3))
+        edges = np.linspace(logs.min(), logs.max(), CLASSES + 1)[1:-1]
+        classes = [member for k in range(CLASSES) if (member := np.flatnonzero(np.digitize(logs, edges) == k)).size]
+        return Intensity(
+            widths=data["gap_width"].values,
+            counts=np.array([counts[member].mean() for member in classes]),
+            pcc=np.array([[_mean(row[member]) for member in classes] for row in scores]),
+            number=np.array([len(member) for member in classes]),
+        )
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    defined = values[np.isfinite(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def read_positions(path: str) -> Positions:
+    """Return scores by the place of the gap. Raises `FileError`."""
+    data = load_scores(path)
+    with reading(path):
+        return Positions(
+            position=data["position"].values,
+            pcc=_intervals(data, "", "position"),
+            ratio=data["ratio"].values,
+            ratio_pcc=_intervals(data, "ratio_", "ratio"),
+            gap_px=int(data.attrs["gap_px"]),
+            patterns=int(data.attrs["n"]),
+        )
+
+
+def _intervals(data: xr.Dataset, prefix: str, axis: str) -> dict[str, NDArray[np.float64]]:
+    return {
+        method: np.stack([data[prefix + key].sel({"method": method}).transpose(axis).values for key in _INTERVAL])
+        for method in _METHODS
+    }
+
+
+def read_oversampling(path: str) -> Oversampling:
+    """Return scores of whole patterns by oversampling. Raises `FileError`."""
+    data = load_scores(path)
+    with reading(path):
+        means = data["pcc"].mean("pattern").transpose("method", "gap_width", "ratio")
+        return Oversampling(
+            ratio=data["ratio"].values,
+            widths=data["gap_width"].values,
+            pcc={method: means.sel({"method": method}).values for method in _METHODS},
+            patterns=int(data.attrs["n"]),
+        )
+
+
+def read_skipped(path: str) -> Skipping:
+    """Return time and error by skipped pixels. Raises `FileError`."""
+    data = load_scores(path)
+    with reading(path):
+        skipped, seconds, error = (data[name].values for name in ("skipped", "seconds", "error"))
+        return Skipping(skipped, seconds, error, int(data.attrs["voxels"]))

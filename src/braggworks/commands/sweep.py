@@ -1,0 +1,142 @@
+"""Score the network against the place of the gap, the oversampling, or the pixels skipped between windows.
+
+What it is scored on comes with the kind of the sweep: a release's manifest (position), complex patterns (oversampling),
+or a prepared scan (skipped). Interpolation is scored beside it, but for skipped pixels.
+
+example:
+    braggworks sweep manifest.json --recipe recipe.json --weights w.safetensors --output sweep.nc
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from braggworks.commands._recipes import add_recipe_arguments, read_recipe
+from braggworks.commands._test_patches import test_patches
+from braggworks.commands.scan import positive_int
+from braggworks.config import OversamplingSweep, PositionSweep, SkippedSweep
+from braggworks.errors import ConfigError, FileError
+from braggworks.recipes import SweepRecipe
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray as xr
+    from numpy.typing import NDArray
+    from tqdm import tqdm
+
+    from braggworks.inpainting.model import Inpainter
+    from braggworks.inpainting.whole_scan import Fill
+
+# Seed of the bootstrap, kept in the file.
+SEED = 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb."""
+    parser.add_argument("data", metavar="FILE", help="manifest, patterns or scan, by the kind of the sweep")
+    add_recipe_arguments(parser, campaign=False)
+    parser.add_argument("--weights", required=True, metavar="SAFETENSORS", help="trained weights")
+    parser.add_argument("--output", required=True, metavar="NC", help="scores to write, NetCDF")
+    parser.add_argument("--threads", type=positive_int, default=1, metavar="N", help="processor threads (default: 1)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the scores."""
+    recipe = read_recipe(args, SweepRecipe)
+
+    import torch
+
+    from braggworks.files import atomic_path
+    from braggworks.inpainting.model import load_inpainter
+
+    torch.set_num_threads(args.threads)
+    match recipe.sweep:
+        case PositionSweep():
+            data = _positions(recipe.sweep, args, load_inpainter(args.weights))
+        case OversamplingSweep():
+            data = _oversampling(recipe.sweep, args, load_inpainter(args.weights))
+        case SkippedSweep():
+            data = _skipped(recipe, recipe.sweep, args)
+    with atomic_path(args.output) as temporary:
+        data.to_netcdf(temporary, engine="h5netcdf")
+
+
+def _fills(inpainter: Inpainter) -> dict[str, Fill]:
+    from braggworks.evaluation.sweeps import interpolation
+
+    return {"network": inpainter.fill, "linear": interpolation("linear")}
+
+
+def _bar(total: int, unit: str) -> tqdm[Any]:
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc="sweep", unit=unit, mininterval=0.1 if sys.stderr.isatty() else 5)
+
+
+def _positions(sweep: PositionSweep, args: argparse.Namespace, inpainter: Inpainter) -> xr.Dataset:
+    from braggworks.evaluation.positions import gap_starts, score_positions
+
+    patches = test_patches(args.data)
+    size = patches.counts.shape[-1]
+    if inpainter.patch not in (None, size):
+        raise FileError(
+            f"{args.weights} fills patches of {inpainter.patch} px, and {args.data} holds patches of {size} px: use "
+            "weights that were trained on this release."
+        )
+    with _bar(len(patches) * len(gap_starts(size, sweep.gap_px, sweep.step_px)), "patch") as bar:
+        fills = _fills(inpainter)
+        return score_positions(patches, fills, width=sweep.gap_px, step=sweep.step_px, seed=SEED, progress=bar.update)
+
+
+def _oversampling(sweep: OversamplingSweep, args: argparse.Namespace, inpainter: Inpainter) -> xr.Dataset:
+    from braggworks.evaluation.oversampling import score_oversampling
+    from braggworks.inpainting.patch_inpainter import PatchInpainter
+
+    fills = _fills(inpainter)
+    if isinstance(inpainter, PatchInpainter):
+        # It fills cubes, and a whole pattern is a scan to it.
+        fills["network"] = partial(_fill_whole, inpainter)
+    with _bar(0, "gap") as bar:
+        return score_oversampling(_amplitudes(args.data), fills, sweep.ratios, sweep.gap_widths_px, bar.update)
+
+
+def _fill_whole(inpainter: Inpainter, counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[Any]:
+    found = inpainter.fill_scan(counts[0], mask[0]).counts[None]
+    return found  # noqa: RET504 - the type of the array is the scan's
+
+
+def _amplitudes(path: str) -> list[tuple[NDArray[Any], float]]:
+    from braggworks.files import open_h5
+
+    with open_h5(path, "patterns") as file:
+        found = []
+        for name in sorted(file):
+            group = file[name]
+            found += [
+                (group["amplitude"][k], float(group["oversampling"][k].min())) for k in range(len(group["amplitude"]))
+            ]
+    return found
+
+
+def _skipped(recipe: SweepRecipe, sweep: SkippedSweep, args: argparse.Namespace) -> xr.Dataset:
+    from braggworks.evaluation.scan_scores import cut_cross
+    from braggworks.evaluation.skipping import score_skipping
+    from braggworks.inpainting.model import load_inpainter
+    from braggworks.scans.prepare import find_peak
+    from braggworks.scans.readers import read_scan
+
+    assert recipe.scan is not None  # noqa: S101
+    if load_inpainter(args.weights).unit != "window":
+        raise ConfigError(
+            f"{args.weights} fills whole slabs, and skips nothing: leave the sweep over skipped pixels out, or train "
+            "patch_inpainter_3d."
+        )
+    scan = read_scan(Path(args.data))
+    peak = find_peak(scan.counts, scan.mask).position
+    gap, _ = cut_cross(scan.counts.shape, peak, recipe.scan.gap_px, recipe.scan.gap_offset_px)
+    with _bar(len(sweep.skipped_px), "filling") as bar:
+        return score_skipping(partial(load_inpainter, args.weights), scan.counts, gap, sweep.skipped_px, bar.update)

@@ -1,0 +1,152 @@
+"""Sweeps of the trained network: places of the gap, oversampling, skipped windows."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+from figure_inputs import write_sweeps
+from workflow_project import ROOT
+
+from braggworks.config import Config, load_config
+from braggworks.errors import ConfigError
+from braggworks.evaluation.oversampling import MOST, coarser, predicted_pattern, score_oversampling
+from braggworks.evaluation.positions import gap_starts, score_positions
+from braggworks.evaluation.sweeps import Patches, interpolation
+from braggworks.reporting.gather import sweep_records
+from braggworks.targets import figure_names, sweep_inputs
+
+
+def box(edge: int, size: int) -> np.ndarray:
+    """Complex diffraction of a cube in the centre of a field of view."""
+    field = np.zeros((size,) * 3)
+    field[(slice(size // 2 - edge // 2, size // 2 - edge // 2 + edge),) * 3] = 1
+    return np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(field)))
+
+
+# --- position ---
+
+
+def test_places_lie_evenly_about_the_centre() -> None:
+    starts = gap_starts(65, 9, 4)
+    assert (starts[0], starts[-1]) == (2, 65 - 2 - 9 - 0)
+    assert gap_starts(20, 5, 4).tolist() == [3, 7, 11]
+    with pytest.raises(ConfigError, match="make the sweep's gap_px smaller"):
+        gap_starts(12, 9, 1)
+
+
+def test_scores_belong_to_their_places_and_ratios() -> None:
+    rng = np.random.default_rng(0)
+    # Left of the centre straight lines, which linear interpolation knows, and noise on the right.
+    logs = np.linspace(1, 3, 33) + np.linspace(0, 2, 33)[:, None] + rng.uniform(0, 1, (12, 1, 1, 1))
+    counts = np.expm1(logs)
+    counts[..., 17:] = rng.uniform(1, 50, (12, 1, 33, 16))
+    patches = Patches(counts, np.arange(12), np.array(["a"] * 12), np.linspace(2, 6, 12))
+    exact = {"network": lambda hidden, mask: np.where(mask, counts[: len(hidden)], hidden)}
+    fills = {**exact, "linear": interpolation("linear")}
+    found = score_positions(patches, fills, width=3, step=4, seed=0)
+    np.testing.assert_allclose(found["mean"].sel({"method": "network"}), 1, atol=1e-5)
+    linear = found["mean"].sel({"method": "linear"})
+    assert (linear.where(found["position"] < -4, drop=True) > 0.95).all()
+    assert (linear.where(found["position"] > 4, drop=True) < 0.6).all()
+    assert np.all(np.diff(found["ratio"]) > 0)
+    assert found.attrs["n"] == 12
+
+
+# --- oversampling ---
+
+
+def test_a_coarser_grid_holds_the_same_object_over_the_same_range_of_q() -> None:
+    found = coarser(box(6, 24), 2, own=4)
+    wanted = np.abs(box(6, 12)) ** 2
+    np.testing.assert_allclose(found, wanted * MOST / wanted.max(), atol=1e-6 * MOST)
+    np.testing.assert_allclose(coarser(box(6, 24), 4, own=4), np.abs(box(6, 24)) ** 2 * MOST / 6**6, atol=1e-6 * MOST)
+    with pytest.raises(ConfigError, match=r"oversampling of 5, and a pattern has 4\.00"):
+        coarser(box(6, 24), 5, own=4)
+
+
+def test_every_plane_is_predicted_behind_a_gap() -> None:
+    rng = np.random.default_rng(0)
+    counts = rng.uniform(1, 2, (12, 12, 23)).astype(np.float32)
+    widths = []
+
+    def fill(hidden: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        assert (hidden[mask] == 0).all()
+        widths.append(int(mask[0, 0, 0].sum()))
+        return np.where(mask, np.float32(9), hidden)
+
+    found = predicted_pattern(counts, 5, fill, lambda gaps: None)
+    assert (found[..., 2:-2] == 9).all()
+    np.testing.assert_array_equal(found[..., [0, 1, -2, -1]], counts[..., [0, 1, -2, -1]])
+    assert widths == [5] * 4
+    with pytest.raises(ConfigError, match="leave that width out"):
+        predicted_pattern(counts, 20, fill, lambda gaps: None)
+
+
+def test_finer_sampling_is_easier_to_fill() -> None:
+    found = score_oversampling([(box(6, 48), 8.0)], {"linear": interpolation("linear")}, [3, 5, 8], [3])
+    scores = found["pcc"].isel(method=0, gap_width=0, pattern=0).values
+    assert (np.diff(scores) > 0).all()
+
+
+# --- in a run ---
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    return tmp_path / "config"
+
+
+def changed(folder: Path, name: str, **changes: object) -> Config:
+    values = yaml.safe_load((folder / name).read_text()) | changes
+    (folder / "run.yaml").write_text(yaml.safe_dump({key: value for key, value in values.items() if value is not None}))
+    return load_config(folder / "run.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "told"),
+    [
+        ("studies-2d.yaml", {"studies": [], "training": None}, "sweeps need training"),
+        ("studies-2d.yaml", {"sweeps": [{"kind": "skipped"}]}, "skipped fills the gap of the scan: add scan"),
+        ("studies-2d.yaml", {"sweeps": [{"kind": "position"}] * 2}, "sweeps names 'position' twice"),
+        ("studies-2d.yaml", {"sweeps": [{"kind": "positions"}]}, "is none of 'position'"),
+        ("studies-2d.yaml", {"sweeps": [{"kind": "position", "step_px": 0}]}, "step_px: must be greater than"),
+        (
+            "studies-2d.yaml",
+            {"sweeps": [{"kind": "oversampling", "campaign": "studies-polygon2d"}]},
+            "not of the family atomistic",
+        ),
+        ("studies-2d.yaml", {"sweeps": [{"kind": "oversampling", "campaign": "absent"}]}, "which is not defined"),
+    ],
+)
+def test_mistakes_are_one_sentence(folder: Path, name: str, changes: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        changed(folder, name, **changes)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_each_sweep_reads_what_it_is_about(folder: Path) -> None:
+    config = load_config(folder / "inpainting.yaml")
+    assert "sweep-oversampling" in figure_names(config)
+    assert sweep_inputs(config, "oversampling") == [
+        "results/inpainting/campaigns/gaps-oversampling-7/patterns-nufft/batch-00000.h5"
+    ]
+    assert sweep_inputs(load_config(folder / "studies-2d.yaml"), "position")[0].endswith("polygons/manifest.json")
+    assert sweep_inputs(load_config(folder / "paper.yaml"), "skipped") == ["results/paper/scan/prepared.cxi"]
+
+
+def test_records_name_what_was_swept(tmp_path: Path) -> None:
+    write_sweeps(tmp_path)
+    names = [
+        record.name
+        for kind in ("position", "oversampling", "skipped")
+        for record in sweep_records(xr.load_dataset(tmp_path / f"{kind}.nc", engine="h5netcdf"))
+    ]
+    assert {"sweep.position.network.5px", "sweep.oversampling.linear.3px.2", "sweep.skipped.7px.seconds"} <= set(names)
+    assert len(names) == len(set(names))
