@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from braggworks.evaluation.gap_protocol import class_means, draw_patches, smooth
-from braggworks.evaluation.metrics import cluster_bootstrap, pcc, strata
+from braggworks.evaluation.gap_protocol import draw_patches, smooth
+from braggworks.evaluation.metrics import class_means, cluster_bootstrap, pcc, strata
 from braggworks.evaluation.sweeps import centre_gap, interpolation
 from braggworks.inpainting.model import Inpainter, load_inpainter
 from braggworks.inpainting.slab_inpainter import SlabInpainter

@@ -13,7 +13,7 @@ from braggworks.config import BarConfig, EvaluationConfig, Release, SplitConfig
 from braggworks.datasets.manifests import build_manifest
 from braggworks.datasets.patterns import write_shard
 from braggworks.errors import ConfigError
-from braggworks.evaluation.metrics import cluster_bootstrap, pcc, strata
+from braggworks.evaluation.metrics import class_means, cluster_bootstrap, pcc, strata
 from braggworks.evaluation.sweeps import (
     Patches,
     centre_gap,
@@ -55,6 +55,12 @@ def test_pcc_of_constant_gaps():
     assert np.isnan(pcc(flat, flat, mask)).all()
     assert pcc(ramp, flat, mask) == [0]
     assert np.isnan(pcc(ramp, ramp, np.zeros((1, 8), bool))).all()
+
+
+def test_classes_of_intensity_count_alike_however_many_patches_they_hold():
+    intensity = np.array([1.0, 1.0, 1.0, 10.0, 100.0])
+    scores = np.array([0.1, 0.2, np.nan, 0.5, 0.9])
+    np.testing.assert_allclose(class_means(scores, intensity, 3), [0.15, 0.5, 0.9])
 
 
 def test_bootstrap_follows_the_clusters_not_the_patches():

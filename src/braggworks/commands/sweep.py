@@ -101,7 +101,9 @@ def _oversampling(sweep: OversamplingSweep, args: argparse.Namespace, inpainter:
         # It fills cubes, and a whole pattern is a scan to it.
         fills["network"] = partial(_fill_whole, inpainter)
     with _bar(0, "gap") as bar:
-        return score_oversampling(_amplitudes(args.data), fills, sweep.ratios, sweep.gap_widths_px, bar.update)
+        return score_oversampling(
+            _amplitudes(args.data, sweep.patterns), fills, sweep.ratios, sweep.gap_widths_px, bar.update
+        )
 
 
 def _fill_whole(inpainter: Inpainter, counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[Any]:
@@ -109,17 +111,12 @@ def _fill_whole(inpainter: Inpainter, counts: NDArray[np.float32], mask: NDArray
     return found  # noqa: RET504 - the type of the array is the scan's
 
 
-def _amplitudes(path: str) -> list[tuple[NDArray[Any], float]]:
+def _amplitudes(path: str, most: int) -> list[tuple[NDArray[Any], float]]:
     from braggworks.files import open_h5
 
     with open_h5(path, "patterns") as file:
-        found = []
-        for name in sorted(file):
-            group = file[name]
-            found += [
-                (group["amplitude"][k], float(group["oversampling"][k].min())) for k in range(len(group["amplitude"]))
-            ]
-    return found
+        which = [(name, k) for name in sorted(file) for k in range(len(file[name]["amplitude"]))][:most]
+        return [(file[name]["amplitude"][k], float(file[name]["oversampling"][k].min())) for name, k in which]
 
 
 def _skipped(recipe: SweepRecipe, sweep: SkippedSweep, args: argparse.Namespace) -> xr.Dataset:

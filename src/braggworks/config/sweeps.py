@@ -27,6 +27,7 @@ class OversamplingSweep(Model):
     ratios: list[Annotated[float, Field(ge=1.5, le=20)]] = Field(
         [2, 3, 4, 5, 6, 7], min_length=1, max_length=20, description="At most the patterns' own."
     )
+    patterns: int = Field(1, ge=1, le=1000, description="How many of the batch's patterns, at most.")
     gap_widths_px: list[Width] = Field([3, 6, 9, 12], min_length=1, max_length=20)
 
 

@@ -1,4 +1,4 @@
-"""The published way to score inpainting, by patches and by classes of intensity, and slabs of whole scans."""
+"""The published way to cut patches for scoring, and the smooth continuation that networks must beat."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 
 from braggworks.inpainting.continuation import KNOWN_PLANES, continue_planes
 from braggworks.inpainting.slabs import find_slabs
-
-CLASSES = 20
-"""Classes of intensity over which Masto et al. (doi:10.1107/S1600576724004163) average."""
 
 
 def draw_patches(pattern: NDArray[Any], count: int, size: int, rng: np.random.Generator) -> NDArray[Any]:
@@ -36,28 +33,6 @@ def draw_patches(pattern: NDArray[Any], count: int, size: int, rng: np.random.Ge
     """
     starts = rng.integers(0, np.array(pattern.shape[:3]) - size, (count, 3), endpoint=True)
     return np.stack([pattern[tuple(slice(n, n + size) for n in start)] for start in starts])
-
-
-def class_means(
-    scores: NDArray[np.float64], intensity: NDArray[np.float64], classes: int = CLASSES
-) -> NDArray[np.float64]:
-    """Return the mean score of each class of intensity that holds a score; classes are evenly spaced in its logarithm.
-
-    Parameters
-    ----------
-    scores
-        (n,) scores; NaN marks an undefined one, which is left out.
-    intensity
-        (n,) summed intensity of each patch.
-    classes
-        How many classes there are between the lowest and the highest intensity.
-    """
-    defined = np.isfinite(scores)
-    logs = np.log(np.maximum(intensity[defined], np.finfo(float).tiny))
-    edges = np.linspace(logs.min(), logs.max(), classes + 1)[1:-1]
-    member = np.digitize(logs, edges)
-    sums, sizes = np.bincount(member, scores[defined]), np.bincount(member)
-    return np.asarray(sums[sizes > 0] / sizes[sizes > 0])
 
 
 def smooth(counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.floating[Any]]:

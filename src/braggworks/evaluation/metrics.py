@@ -32,6 +32,10 @@ class Interval:
     n: int
 
 
+CLASSES = 20
+"""Classes of intensity over which Masto et al. (doi:10.1107/S1600576724004163) average."""
+
+
 def pcc(truth: NDArray[Any], prediction: NDArray[Any], mask: NDArray[Any]) -> NDArray[np.float64]:
     """Pearson correlation coefficient inside the gaps of a batch.
 
@@ -118,3 +122,25 @@ def strata(values: NDArray[Any], count: int) -> NDArray[np.int64]:
     rank = np.empty(len(values), np.int64)
     rank[np.argsort(values, kind="stable")] = np.arange(len(values))
     return rank * count // max(len(values), 1)
+
+
+def class_means(
+    scores: NDArray[np.float64], intensity: NDArray[np.float64], classes: int = CLASSES
+) -> NDArray[np.float64]:
+    """Return the mean score of each class of intensity that holds a score; classes are evenly spaced in its logarithm.
+
+    Parameters
+    ----------
+    scores
+        (n,) scores; NaN marks an undefined one, which is left out.
+    intensity
+        (n,) summed intensity of each patch.
+    classes
+        How many classes there are between the lowest and the highest intensity.
+    """
+    defined = np.isfinite(scores)
+    logs = np.log(np.maximum(intensity[defined], np.finfo(float).tiny))
+    edges = np.linspace(logs.min(), logs.max(), classes + 1)[1:-1]
+    member = np.digitize(logs, edges)
+    sums, sizes = np.bincount(member, scores[defined]), np.bincount(member)
+    return np.asarray(sums[sizes > 0] / sizes[sizes > 0])

@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from braggworks.commands._figure_inputs._common import load_scores, reading
-from braggworks.evaluation.gap_protocol import CLASSES
+from braggworks.evaluation.metrics import CLASSES
 from braggworks.figures.intensity import Intensity
 from braggworks.figures.sweeps import Oversampling, Positions, Skipping
 
