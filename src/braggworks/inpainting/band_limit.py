@@ -78,8 +78,9 @@ class Band:
             (width, z, y) intensity, wrong by about `ERROR` of itself.
         """
         known = torch.stack([self._covariance(noise).diagonal() for noise in _NOISE])
-        variance = known.to(self.mean)[self._level()].movedim(-1, 0) * self.scale
-        error = (ERROR * guess.to(self.mean).clamp(min=_LEAST)) ** 2
+        # Single precision, because planes of a large scan are many.
+        variance = known.to(guess.device).float()[self._level()].movedim(-1, 0) * self.scale.float()
+        error = (ERROR * guess.float().clamp(min=_LEAST)) ** 2
         return torch.where(self.clean, variance / (variance + error), 1.0)
 
     def settle(self, guess: Tensor) -> Tensor:

@@ -69,9 +69,11 @@ class SlabInpainter:
             Patches in counts, float32: measured voxels as given, gaps as predicted, at least 0.
         """
         filled = np.array(counts, dtype=np.float32)
-        gaps, kind = np.unique(mask.reshape(len(mask), -1), axis=0, return_inverse=True)
-        for number, gap in enumerate(gaps.reshape(-1, *mask.shape[1:])):
-            rows = np.flatnonzero(kind.reshape(-1) == number)
+        alike: dict[bytes, list[int]] = {}
+        for number, gap in enumerate(mask):
+            alike.setdefault(np.packbits(gap).tobytes(), []).append(number)
+        for rows in alike.values():
+            gap = mask[rows[0]]
             found = self._fill(filled[rows], gap, lambda parts: None).counts
             filled[rows] = np.where(gap, found, filled[rows])
         return filled
@@ -110,17 +112,24 @@ class SlabInpainter:
         number = sum(map(len, rounds))
         found = _Filled(seen, np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.uint16), number)
         for parts in rounds:
-            self._fill_round(found, parts, progress)
+            # Parts that share no voxel take less memory one by one; none sees what the others of its round hold.
+            several = sum(part.voxels.size for part in parts) > _number_of_voxels(parts)
+            done = [
+                self._fill_together(found, together, progress)
+                for together in ([parts] if several else [[part] for part in parts])
+            ]
+            for place, counts_there in done:
+                found.counts.reshape(len(found.counts), -1)[:, place] = counts_there
         return found
 
-    def _fill_round(self, found: _Filled, parts: list[Part], progress: Progress) -> None:
-        """Fill parts that do not see each other; where they meet, their predictions are averaged."""
-        counts = found.counts.reshape(len(found.counts), -1)
-        place = np.unique(np.concatenate([part.voxels for part in parts]))
-        total, squares = np.zeros((len(counts), place.size)), np.zeros(place.size)
+    def _fill_together(self, found: _Filled, parts: list[Part], progress: Progress) -> tuple[NDArray[np.intp], Float32]:
+        """Return voxels of parts and the counts of each scan there; where parts meet, predictions are averaged."""
+        alone = len(parts) == 1
+        place = parts[0].voxels if alone else np.unique(np.concatenate([part.voxels for part in parts]))
+        total, squares = np.zeros((len(found.counts), place.size)), np.zeros(place.size)
         number, predictions = np.zeros((2, place.size), np.uint16)
         for part in parts:
-            at = np.searchsorted(place, part.voxels)
+            at = slice(None) if alone else np.searchsorted(place, part.voxels)
             small = part.voxels.size < SMALLEST
             for values in [_line(found.counts, part)] if small else self._predict(found.counts, part):
                 total[:, at] += values
@@ -128,18 +137,17 @@ class SlabInpainter:
                 number[at] += 1
                 predictions[at] += not small
             progress(1)
-        mean = total / number
-        counts[:, place] = np.expm1(np.maximum(mean, 0))
-        found.spread.reshape(-1)[place] = np.sqrt(np.maximum(squares / number - mean[0] ** 2, 0))
+        total /= number
+        found.spread.reshape(-1)[place] = np.sqrt(np.maximum(squares / number - total[0] ** 2, 0))
         found.number.reshape(-1)[place] = predictions
+        return place, np.expm1(np.maximum(total, 0)).astype(np.float32)
 
     def _predict(self, counts: Float32, part: Part) -> Iterator[Float32]:
         """Yield log(1 + counts) of the part's voxels in each scan, (scans, voxels), one array for each turn."""
         slab, sides = part.slab, _sides(counts, part)
-        across = sides.place[0] - slab.start
         for turn in TURNS:
             batches = [self._turned(sides, batch, slab.width, turn) for batch in range(0, len(counts), _BATCH)]
-            yield np.concatenate(batches)[:, across, sides.place[1], sides.place[2]]
+            yield np.concatenate(batches).reshape(len(counts), -1)[:, sides.place]
 
     def _turned(self, sides: _Sides, batch: int, width: int, turn: tuple[bool, bool, bool]) -> Float32:
         """Return the slab's planes of a few scans, (scans, width, rows, columns), as predicted from a mirrored view."""
@@ -158,7 +166,7 @@ class SlabInpainter:
 class _Sides(NamedTuple):
     before: Float32  # (scans, planes, rows, columns), at most `REACH` planes
     after: Float32
-    place: tuple[NDArray[np.intp], ...]  # of each voxel: plane of the scan, row and column of the planes above
+    place: NDArray[np.intp]  # of each voxel in the slab's planes (width, rows, columns), flattened
 
 
 def _sides(counts: Float32, part: Part) -> _Sides:
@@ -170,7 +178,15 @@ def _sides(counts: Float32, part: Part) -> _Sides:
     box = tuple(slice(max(0, int(found.min()) - _MARGIN), int(found.max()) + _MARGIN + 1) for found in (rows, columns))
     before = view[:, max(0, start - REACH) : start][:, :, *box]
     after = view[:, stop : stop + REACH][:, :, *box]
-    return _Sides(before, after, (across, rows - box[0].start, columns - box[1].start))
+    inside = (across - start, rows - box[0].start, columns - box[1].start)
+    return _Sides(before, after, np.ravel_multi_index(inside, (part.slab.width, *before.shape[2:])))
+
+
+def _number_of_voxels(parts: list[Part]) -> int:
+    """Return how many voxels parts have together, those of several counted once."""
+    if len(parts) == 1:
+        return parts[0].voxels.size
+    return np.unique(np.concatenate([part.voxels for part in parts])).size
 
 
 def _line(counts: Float32, part: Part) -> NDArray[np.float64]:
