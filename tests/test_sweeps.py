@@ -135,7 +135,7 @@ def test_each_sweep_reads_what_it_is_about(folder: Path) -> None:
     config = load_config(folder / "inpainting.yaml")
     assert "sweep-oversampling" in figure_names(config)
     assert sweep_inputs(config, "oversampling") == [
-        "results/inpainting/campaigns/gaps-oversampling-7/patterns-nufft/batch-00000.h5"
+        "results/inpainting/campaigns/sweep-oversampling/patterns-nufft/batch-00000.h5"
     ]
     assert sweep_inputs(load_config(folder / "studies-2d.yaml"), "position")[0].endswith("polygons/manifest.json")
     assert sweep_inputs(load_config(folder / "paper.yaml"), "skipped") == ["results/paper/scan/prepared.cxi"]

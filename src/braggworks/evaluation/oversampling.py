@@ -43,17 +43,21 @@ def coarser(amplitude: NDArray[Any], ratio: float, own: float) -> NDArray[np.flo
     ConfigError
         If the amplitude is sampled less finely than wanted.
     """
-    size = amplitude.shape[0]
+    kept = _grid(amplitude.shape[0], ratio, own)
+    field = np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(amplitude)))
+    inner = tuple(slice((n - kept) // 2, (n - kept) // 2 + kept) for n in field.shape)
+    intensity = np.abs(np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(field[inner])))) ** 2
+    return np.asarray(intensity * (MOST / intensity.max()))
+
+
+def _grid(size: int, ratio: float, own: float) -> int:
     kept = 2 * round(size * ratio / own / 2)
     if kept > size:
         raise ConfigError(
             f"The sweep asks for an oversampling of {ratio:g}, and a pattern has {own:.2f}: leave that ratio out, or "
             "use a campaign of higher oversampling."
         )
-    field = np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(amplitude)))
-    inner = tuple(slice((n - kept) // 2, (n - kept) // 2 + kept) for n in field.shape)
-    intensity = np.abs(np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(field[inner])))) ** 2
-    return np.asarray(intensity * (MOST / intensity.max()))
+    return kept
 
 
 def predicted_pattern(counts: NDArray[np.float32], width: int, fill: Fill, progress: Progress) -> NDArray[np.float32]:
@@ -101,6 +105,8 @@ def score_oversampling(
     xarray.Dataset
         ``pcc`` of log(1 + counts) over all predicted voxels, by (method, gap_width, ratio, pattern).
     """
+    for amplitude, own in patterns:
+        _grid(amplitude.shape[0], max(ratios), own)
     scores = np.full((len(fills), len(widths), len(ratios), len(patterns)), np.nan)
     for last, (amplitude, own) in enumerate(patterns):
         for column, ratio in enumerate(ratios):
