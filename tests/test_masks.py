@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import xarray as xr
+from figure_inputs import write_gap_width
 
 from braggworks.cli import main
 from braggworks.config import NetworkConfig
@@ -121,10 +123,22 @@ def test_a_scan_with_dead_bands_is_filled(scan, capsys):
     assert "gap normal to y: 4 px from 40" in told
     assert "warning: the network was trained on gaps of 2 to 3 px" in told
     assert told.count("warning") == 1
+    assert "accuracy here is not known" in told
     found, gap = read_scan(scan.parents[1] / "out.cxi"), np.broadcast_to(expected_mask(), SHAPE)
     np.testing.assert_array_equal(found.counts[~gap], banded()[~gap])
     assert np.corrcoef(np.log1p(found.counts[gap]), np.log1p(counts()[gap]))[0, 1] > 0.5
     assert not found.gap.any()
+
+
+def test_the_accuracy_at_the_nearest_width_is_told(scan, capsys):
+    write_gap_width(scan.parents[1] / "gap_width.nc")
+    assert inpaint(scan, "--mask", "auto", "--dry-run") == 0
+    score = xr.load_dataset(scan.parents[1] / "gap_width.nc")["mean"].sel({"method": "network", "gap_width": 3})
+    told = f"at 3 px, the nearest width that it was tested on, its mean correlation is {float(score):.3f}"
+    assert told in capsys.readouterr().out
+    (scan.parents[1] / "gap_width.nc").write_text("no scores")
+    assert inpaint(scan, "--mask", "auto", "--dry-run") == 0
+    assert "accuracy here is not known" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

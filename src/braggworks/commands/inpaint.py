@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> None:
     # A synthetic gap is where it was asked for.
     _check(scan, gap, covered=args.peak_in_gap or gap.cut is not None)
     inpainter = load_inpainter(args.weights, work.stride_px)
-    _announce(scan, gap, inpainter)
+    _announce(scan, gap, inpainter, args.weights)
     if args.dry_run:
         return
     began = time.perf_counter()
@@ -160,7 +160,17 @@ def _check(scan: Scan, gap: Gap, *, covered: bool) -> None:
     check_signal(scan.counts, gap.mask, scan.source)
 
 
-def _announce(scan: Scan, gap: Gap, inpainter: Inpainter) -> None:
+def _accuracy(weights: str, width: int) -> str:
+    from braggworks.evaluation.known_accuracy import known_accuracy
+
+    known = known_accuracy(weights, width)
+    if known is None:
+        return "its accuracy here is not known"
+    nearest, pcc = known
+    return f"at {nearest} px, the nearest width that it was tested on, its mean correlation is {pcc:.3f}"
+
+
+def _announce(scan: Scan, gap: Gap, inpainter: Inpainter, weights: str) -> None:
     """Say what will be done; refuse what cannot be."""
     from braggworks.inpainting.slabs import find_slabs
 
@@ -170,7 +180,7 @@ def _announce(scan: Scan, gap: Gap, inpainter: Inpainter) -> None:
         print(f"gap normal to {'zyx'[slab.axis]}: {slab.width} px from {slab.start}")
         low, high = inpainter.widths_px
         if not low <= slab.width <= high:
-            print(f"warning: the network was trained on gaps of {low} to {high} px; its accuracy here is not known")
+            print(f"warning: the network was trained on gaps of {low} to {high} px; {_accuracy(weights, slab.width)}")
     print(f"{int(gap.mask.sum())} voxels to fill, in {steps} {inpainter.unit}s")
 
 

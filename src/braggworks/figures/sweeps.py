@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from braggworks.figures.style import COLOURS, WIDE_MM, Look, new_figure, styled
@@ -139,13 +140,17 @@ def draw_skipped(found: Skipping, look: Look) -> Figure:
     left, right = figure.subplots(1, 2)
     for axes, values, label in (
         (left, found.seconds, "time for the whole gap (s)"),
-        (right, found.error, "sum of |error of log(1 + counts)| (dimensionless)"),
+        (right, found.error, "sum of the errors' absolute values,\nof log(1 + counts) (dimensionless)"),
     ):
         axes.plot(found.skipped, values, marker="o", color=COLOURS["network"])
         axes.set_xlabel("pixels skipped between windows (px)")
         axes.set_ylabel(label)
         axes.grid(alpha=0.25, linewidth=0.5)
     left.set_yscale("log")
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left.yaxis.set_major_formatter("{x:g}")
+    left.yaxis.set_minor_formatter(NullFormatter())
+    right.ticklabel_format(useOffset=False)
     figure.suptitle(f"A gap of {found.voxels} voxels, filled with windows ever farther apart")
     return figure
 
