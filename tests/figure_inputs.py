@@ -194,6 +194,7 @@ def write_all(folder: Path) -> dict[str, list[str]]:
         "study": ["one/gap_width.nc", "two/gap_width.nc"],
         "engines": ["nufft.h5", "pynx.h5", "engines.json"],
         "scan": ["inpainted.cxi", "scores.json"],
+        "baselines": ["inpainted.cxi"],
         "training": ["history.csv"],
         "rulegraph": ["rulegraph.dot"],
         "isosurface": ["nufft.h5"],

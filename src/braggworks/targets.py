@@ -183,6 +183,7 @@ def figure_names(config: Config) -> list[str]:
         **{f"study-{study.name}": True for study in config.studies},
         "engines": compares_engines(config),
         "scan": config.scan is not None,
+        "baselines": config.scan is not None,
     }
     return [name for name, is_wanted in wanted.items() if is_wanted]
 
@@ -200,7 +201,7 @@ def figure_inputs(config: Config, figure: str) -> list[str]:
         return study_evaluations(config, figure.removeprefix("study-"))
     if figure.startswith("sweep-"):
         return [Paths(config.results).sweep(figure.removeprefix("sweep-"))]
-    if figure in {"patch", "gap-width", "intensity", "training", "scan"}:
+    if figure in {"patch", "gap-width", "intensity", "training", "scan", "baselines"}:
         return _result_inputs(config, figure)
     return _dataset_inputs(config, figure)
 
@@ -233,6 +234,7 @@ def _result_inputs(config: Config, figure: str) -> list[str]:
         "intensity": [paths.evaluation(release)],
         "training": [paths.history(release)],
         "scan": [paths.inpainted_scan, paths.scan_scores],
+        "baselines": [paths.inpainted_scan],
     }[figure]
 
 

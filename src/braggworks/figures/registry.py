@@ -63,6 +63,7 @@ FIGURES: dict[str, Entry] = {
         "engines", "draw", ("patterns-nufft.h5", "patterns-pynx.h5", "engines.json"), "PyNX against the NUFFT"
     ),
     "scan": Entry("scan", "draw", ("inpainted.cxi", "scores.json"), "a scan before and after"),
+    "baselines": Entry("baselines", "draw", ("inpainted.cxi",), "the scan's gap, filled by every method"),
     "training": Entry("training", "draw", ("history.csv",), "loss by epoch"),
     "rulegraph": Entry("rulegraph", "draw", ("rulegraph.dot",), "the workflow's rules"),
     "isosurface": Entry("isosurface", "draw", ("patterns.h5",), "a crystal's surface, as a mesh", suffix=".json"),

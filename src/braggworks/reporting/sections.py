@@ -102,6 +102,11 @@ _FIXED: dict[str, tuple[str, str]] = {
         "The network's mean correlation in the gap, for held-out patches of rising intensity. Counting noise, which no "
         "method can predict, decides where there are few counts. After Masto's thesis, Fig. 3.16.",
     ),
+    "baselines": (
+        "The gap, filled by every method",
+        "Above, the plane in the middle of the gap, in which nothing was measured; below, the detector image at the "
+        "peak. After Masto's thesis, Fig. 3.15.",
+    ),
     "sweep-position": (
         "Accuracy against the gap's place",
         "One gap moved across held-out patterns, and, on the right, each pattern's mean over all places by its "

@@ -25,6 +25,7 @@ READERS: dict[str, Callable[..., Any]] = {
     "sweep-skipped": sweeps.read_skipped,
     "study": results.read_study,
     "scan": results.read_scan,
+    "baselines": results.read_baselines,
     "training": results.read_history,
     "rulegraph": results.read_rulegraph,
 }

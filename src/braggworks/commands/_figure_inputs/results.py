@@ -12,7 +12,8 @@ import numpy as np
 
 from braggworks.commands._figure_inputs._common import load_scores, read_text, reading
 from braggworks.errors import FileError
-from braggworks.evaluation.metrics import cluster_bootstrap
+from braggworks.evaluation.metrics import cluster_bootstrap, pcc
+from braggworks.figures.baselines import Baselines
 from braggworks.figures.before_after import BeforeAfter
 from braggworks.figures.gap_width import Sweep
 from braggworks.figures.patch import Examples
@@ -21,6 +22,7 @@ from braggworks.figures.scan import FilledScan
 from braggworks.figures.study import Study
 from braggworks.figures.training import History
 from braggworks.files import open_h5, read_json
+from braggworks.inpainting.interpolation import METHODS, interpolate
 
 _FILLINGS = ("linear", "network")
 
@@ -84,7 +86,7 @@ def read_scan(path: str, scores: str) -> FilledScan:
     """Return a scan before and after, with its scores. Raises `FileError`."""
     record = read_json(scores)
     with reading(scores):
-        pcc = {name: np.nan if record["pcc"][name] is None else float(record["pcc"][name]) for name in _FILLINGS}
+        scored = {name: np.nan if record["pcc"][name] is None else float(record["pcc"][name]) for name in _FILLINGS}
     with open_h5(path, "scan") as file, reading(path):
         detector, extra = file["entry_1/instrument_1/detector_1"], file["entry_1/braggworks"]
         measured, linear, network = extra["measured"][()], extra["linear"][()], detector["data"][()]
@@ -97,7 +99,33 @@ def read_scan(path: str, scores: str) -> FilledScan:
             network=network.astype(np.float64),
             mask=mask,
             peak=_peak(file, measured.shape),
-            pcc=(pcc["linear"], pcc["network"]),
+            pcc=(scored["linear"], scored["network"]),
+            title=file["entry_1/title"].asstr()[()],
+            simulated=bool(file.attrs["simulated"]),
+        )
+
+
+def read_baselines(path: str) -> Baselines:
+    """Return a synthetic gap as the network and every interpolation fill it. Raises `FileError`."""
+    with open_h5(path, "scan") as file, reading(path):
+        detector, extra = file["entry_1/instrument_1/detector_1"], file["entry_1/braggworks"]
+        measured, network = (part[()].astype(np.float64) for part in (extra["measured"], detector["data"]))
+        mask = extra["filled"][()].astype(bool)
+        if measured.ndim != 3 or not measured.shape == network.shape == mask.shape or not mask.any():
+            raise ValueError("counts of different shapes, or no gap")
+        logs = np.log1p(np.where(mask, 0, measured))
+        fillings = {"measured": measured, "network": network}
+        fillings |= {method: np.expm1(np.maximum(interpolate(logs, mask, method), 0)) for method in METHODS[::-1]}
+        inside = np.ones((1, int(mask.sum())), bool)
+        truth = np.log1p(measured[mask])[None]
+        pcc_of = {
+            name: pcc(truth, np.log1p(np.maximum(each[mask], 0))[None], inside) for name, each in fillings.items()
+        }
+        return Baselines(
+            fillings=fillings,
+            mask=mask,
+            peak=_peak(file, measured.shape),
+            pcc={name: float(score[0]) for name, score in pcc_of.items()},
             title=file["entry_1/title"].asstr()[()],
             simulated=bool(file.attrs["simulated"]),
         )
