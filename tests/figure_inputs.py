@@ -10,11 +10,13 @@ import numpy as np
 import xarray as xr
 from dataset_inputs import write_shard, write_steps
 
+from braggworks.evaluation.gap_artefacts import Diffracted, score_artefacts
 from braggworks.evaluation.oversampling import score_oversampling
 from braggworks.evaluation.positions import score_positions
 from braggworks.evaluation.skipping import score_skipping
 from braggworks.evaluation.sweeps import Patches, interpolation
 from braggworks.files import create_h5, write_json
+from braggworks.inpainting.interpolation import interpolate
 from braggworks.inpainting.patch_inpainter import PatchInpainter
 from braggworks.networks.patch_inpainter_3d import PatchInpainter3D
 
@@ -122,6 +124,13 @@ def write_sweeps(folder: Path) -> None:
     gap[..., 20:24] = True
     found = score_skipping(lambda stride: replace_stride(inpainter, stride), scan, gap, [3, 7])
     found.to_netcdf(folder / "skipped.nc", engine="h5netcdf")
+    fills = {"linear": whole, "network": lambda counts, mask: whole(counts, mask) + 1}
+    particles = [Diffracted(sphere(radius), 0.4, 2.0) for radius in (5, 6)]
+    score_artefacts(particles, fills, [3, 4], 4).to_netcdf(folder / "strain.nc", engine="h5netcdf")
+
+
+def whole(counts: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return np.expm1(np.maximum(interpolate(np.log1p(counts), mask), 0))
 
 
 def replace_stride(inpainter: PatchInpainter, stride: int) -> PatchInpainter:
@@ -191,6 +200,7 @@ def write_all(folder: Path) -> dict[str, list[str]]:
         "sweep-position": ["position.nc"],
         "sweep-oversampling": ["oversampling.nc"],
         "sweep-skipped": ["skipped.nc"],
+        "sweep-strain": ["strain.nc"],
         "study": ["one/gap_width.nc", "two/gap_width.nc"],
         "engines": ["nufft.h5", "pynx.h5", "engines.json"],
         "scan": ["inpainted.cxi", "scores.json"],

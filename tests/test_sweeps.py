@@ -14,8 +14,10 @@ from workflow_project import ROOT
 
 from braggworks.config import Config, load_config
 from braggworks.errors import ConfigError
+from braggworks.evaluation.gap_artefacts import GAP, Diffracted, score_artefacts
 from braggworks.evaluation.oversampling import MOST, coarser, predicted_pattern, score_oversampling
 from braggworks.evaluation.positions import gap_starts, score_positions
+from braggworks.evaluation.real_space import diffract
 from braggworks.evaluation.sweeps import Patches, interpolation
 from braggworks.reporting.gather import sweep_records
 from braggworks.targets import figure_names, sweep_inputs
@@ -93,6 +95,26 @@ def test_finer_sampling_is_easier_to_fill() -> None:
     assert (np.diff(scores) > 0).all()
 
 
+# --- strain ---
+
+
+def test_an_exact_filling_leaves_no_strain_and_wider_gaps_feign_more() -> None:
+    truth = {}
+
+    def exact(counts: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return np.where(mask, truth["counts"], counts)
+
+    modulus = np.abs(np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(box(8, 32)))))
+    intensity = np.abs(diffract(modulus)) ** 2
+    truth["counts"] = intensity * MOST / intensity.max()
+    found = score_artefacts([Diffracted(box(8, 32), 0.4, 2.0)], {"exact": exact}, [2, 5], 2)
+    rmse = found["rmse"].isel(particle=0)
+    assert (rmse.sel({"method": "exact"}) < 1e-9).all()
+    assert rmse.sel({"method": GAP, "gap_width": 5}) > rmse.sel({"method": GAP, "gap_width": 2}) > 1e-5
+    assert found["support"].values.sum() == 64
+    assert found.sizes["gap_width"] == 2
+
+
 # --- in a run ---
 
 
@@ -145,8 +167,13 @@ def test_records_name_what_was_swept(tmp_path: Path) -> None:
     write_sweeps(tmp_path)
     names = [
         record.name
-        for kind in ("position", "oversampling", "skipped")
+        for kind in ("position", "oversampling", "skipped", "strain")
         for record in sweep_records(xr.load_dataset(tmp_path / f"{kind}.nc", engine="h5netcdf"))
     ]
-    assert {"sweep.position.network.5px", "sweep.oversampling.linear.3px.2", "sweep.skipped.7px.seconds"} <= set(names)
+    assert {
+        "sweep.position.network.5px",
+        "sweep.oversampling.linear.3px.2",
+        "sweep.skipped.7px.seconds",
+        "sweep.strain.gap.3px.rmse",
+    } <= set(names)
     assert len(names) == len(set(names))

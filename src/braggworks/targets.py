@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from braggworks.campaigns import AtomisticCampaign, Campaign, ScanCampaign
-from braggworks.config import Config, OversamplingSweep, PositionSweep, SkippedSweep, data_folder
+from braggworks.config import Config, OversamplingSweep, PositionSweep, SkippedSweep, StrainSweep, data_folder
 from braggworks.datasets.splits import split_of
 from braggworks.errors import ConfigError
 from braggworks.paths import Paths, container_image, environment_prefix
@@ -216,7 +216,7 @@ def sweep_inputs(config: Config, kind: str) -> list[str]:
     """Return the file that a sweep scores the network on: a manifest, patterns, or a scan."""
     sweep, paths = config.sweep(kind), Paths(config.results)
     match sweep:
-        case OversamplingSweep():
+        case OversamplingSweep() | StrainSweep():
             return [patterns_file(config, sweep.campaign, 0)]
         case SkippedSweep():
             return [paths.prepared_scan]

@@ -1,7 +1,7 @@
-"""Score the network against the place of the gap, the oversampling, or the pixels skipped between windows.
+"""Score the network against the gap's place, the oversampling, the feigned strain, or the pixels skipped.
 
-What it is scored on comes with the kind of the sweep: a release's manifest (position), complex patterns (oversampling),
-or a prepared scan (skipped). Interpolation is scored beside it, but for skipped pixels.
+What it is scored on comes with the kind of the sweep: a release's manifest (position), complex patterns (oversampling,
+strain), or a prepared scan (skipped). Interpolation is scored beside it, but for skipped pixels.
 
 example:
     braggworks sweep manifest.json --recipe recipe.json --weights w.safetensors --output sweep.nc
@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
 from braggworks.commands._test_patches import test_patches
 from braggworks.commands.scan import positive_int
-from braggworks.config import OversamplingSweep, PositionSweep, SkippedSweep
+from braggworks.config import OversamplingSweep, PositionSweep, SkippedSweep, StrainSweep
 from braggworks.errors import ConfigError, FileError
 from braggworks.recipes import SweepRecipe
 
 if TYPE_CHECKING:
+    import h5py
     import numpy as np
     import xarray as xr
     from numpy.typing import NDArray
@@ -59,6 +60,8 @@ def run(args: argparse.Namespace) -> None:
             data = _positions(recipe.sweep, args, load_inpainter(args.weights))
         case OversamplingSweep():
             data = _oversampling(recipe.sweep, args, load_inpainter(args.weights))
+        case StrainSweep():
+            data = _artefacts(recipe.sweep, args, load_inpainter(args.weights))
         case SkippedSweep():
             data = _skipped(recipe, recipe.sweep, args)
     with atomic_path(args.output) as temporary:
@@ -115,8 +118,35 @@ def _amplitudes(path: str, most: int) -> list[tuple[NDArray[Any], float]]:
     from braggworks.files import open_h5
 
     with open_h5(path, "patterns") as file:
-        which = [(name, k) for name in sorted(file) for k in range(len(file[name]["amplitude"]))][:most]
-        return [(file[name]["amplitude"][k], float(file[name]["oversampling"][k].min())) for name, k in which]
+        return [(group["amplitude"][k], float(group["oversampling"][k].min())) for group, k in _patterns(file, most)]
+
+
+def _artefacts(sweep: StrainSweep, args: argparse.Namespace, inpainter: Inpainter) -> xr.Dataset:
+    import numpy as np
+
+    from braggworks.evaluation.gap_artefacts import Diffracted, score_artefacts
+    from braggworks.files import open_h5
+    from braggworks.inpainting.interpolation import interpolate
+
+    def linear(counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[Any]:
+        return np.expm1(np.maximum(interpolate(np.log1p(counts), mask), 0))
+
+    def network(counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[Any]:
+        return inpainter.fill_scan(counts, mask).counts
+
+    with open_h5(args.data, "patterns") as file:
+        particles = []
+        for group, k in _patterns(file, sweep.patterns):
+            amplitude = group["amplitude"][k]
+            g = float(np.linalg.norm(group["reflection"][k]) / group.attrs["lattice_constant"])
+            particles.append(Diffracted(amplitude, g, 1 / (len(amplitude) * float(group["dq"][k]))))
+    fills = {"linear": linear, "network": network}
+    with _bar(len(particles) * len(sweep.gap_widths_px), "gap") as bar:
+        return score_artefacts(particles, fills, sweep.gap_widths_px, sweep.offset_px, bar.update)
+
+
+def _patterns(file: h5py.File, most: int) -> list[tuple[h5py.Group, int]]:
+    return [(file[name], k) for name in sorted(file) for k in range(len(file[name]["amplitude"]))][:most]
 
 
 def _skipped(recipe: SweepRecipe, sweep: SkippedSweep, args: argparse.Namespace) -> xr.Dataset:

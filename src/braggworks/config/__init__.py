@@ -13,7 +13,7 @@ from braggworks.config.evaluation import (
 )
 from braggworks.config.reading import data_folder, json_schema, load_campaign, load_config
 from braggworks.config.run import Config
-from braggworks.config.sweeps import AnySweep, OversamplingSweep, PositionSweep, SkippedSweep
+from braggworks.config.sweeps import AnySweep, OversamplingSweep, PositionSweep, SkippedSweep, StrainSweep
 from braggworks.config.training import LossConfig, NetworkConfig, SlabConfig, StudyConfig, TrainingConfig
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "SkippedSweep",
     "SlabConfig",
     "SplitConfig",
+    "StrainSweep",
     "StudyConfig",
     "TrainingConfig",
     "data_folder",

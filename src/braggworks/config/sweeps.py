@@ -40,4 +40,14 @@ class SkippedSweep(Model):
     )
 
 
-AnySweep = Annotated[PositionSweep | OversamplingSweep | SkippedSweep, Field(discriminator="kind")]
+class StrainSweep(Model):
+    """Strain that a cross gap feigns in objects without any, and what is left of it when the gap is filled."""
+
+    kind: Literal["strain"]
+    campaign: Name = Field(description="Campaign of the family atomistic whose first batch holds the particles.")
+    patterns: int = Field(1, ge=1, le=1000, description="How many of the batch's patterns, at most.")
+    gap_widths_px: list[Width] = Field([3, 6, 9, 12], min_length=1, max_length=20)
+    offset_px: int = Field(8, ge=0, le=1024, description="From the peak to the gap's first pixel.")
+
+
+AnySweep = Annotated[PositionSweep | OversamplingSweep | SkippedSweep | StrainSweep, Field(discriminator="kind")]

@@ -190,6 +190,13 @@ def sweep_records(sweep: xr.Dataset) -> list[Record]:
             records.append(Record(f"sweep.skipped.{skipped}px.seconds", float(at["seconds"]), "s"))
             records.append(Record(f"sweep.skipped.{skipped}px.pcc", float(at["pcc"]), "1"))
         return records
+    if kind == "strain":
+        for width in map(int, sweep["gap_width"].values):
+            rmse = sweep["rmse"].sel({"gap_width": width}).mean("particle")
+            for method in map(str, sweep["method"].values):
+                value = float(rmse.sel({"method": method}))
+                records.append(Record(f"sweep.strain.{method}.{width}px.rmse", value, "1", n=n))
+        return records
     for method in map(str, sweep["method"].values):
         scores = sweep.sel({"method": method})
         if kind == "position":

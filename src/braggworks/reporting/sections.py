@@ -117,6 +117,11 @@ _FIXED: dict[str, tuple[str, str]] = {
         "The same particles on finer and finer grids over the same range of q. Every plane of a pattern is predicted "
         "behind a gap, and the whole prediction is compared with the pattern. After Masto's thesis, Fig. 3.17.",
     ),
+    "sweep-strain": (
+        "Strain that gaps feign",
+        "The particles' moduli with their phase set to zero: all strain is an artefact of the gap. The pattern keeps "
+        "the phase that it had. After Masto's thesis, Fig. 3.21 to 3.23, and Carnis et al. (2019).",
+    ),
     "sweep-skipped": (
         "Time and error against skipped pixels",
         "The scan's gap, filled with windows ever farther apart. After Masto's thesis, Fig. 3.13.",

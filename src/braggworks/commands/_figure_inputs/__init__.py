@@ -23,6 +23,7 @@ READERS: dict[str, Callable[..., Any]] = {
     "sweep-position": sweeps.read_positions,
     "sweep-oversampling": sweeps.read_oversampling,
     "sweep-skipped": sweeps.read_skipped,
+    "sweep-strain": sweeps.read_artefacts,
     "study": results.read_study,
     "scan": results.read_scan,
     "baselines": results.read_baselines,

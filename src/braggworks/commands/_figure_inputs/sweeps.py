@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from braggworks.commands._figure_inputs._common import load_scores, reading
 from braggworks.evaluation.metrics import CLASSES
+from braggworks.figures.artefacts import Artefacts
 from braggworks.figures.intensity import Intensity
 from braggworks.figures.sweeps import Oversampling, Positions, Skipping
 
@@ -68,6 +69,20 @@ def read_oversampling(path: str) -> Oversampling:
             widths=data["gap_width"].values,
             pcc={method: means.sel({"method": method}).values for method in _METHODS},
             patterns=int(data.attrs["n"]),
+        )
+
+
+def read_artefacts(path: str) -> Artefacts:
+    """Return the strain that gaps feign. Raises `FileError`."""
+    data = load_scores(path).transpose("method", "gap_width", "y", "x", "particle")
+    with reading(path):
+        methods = [str(method) for method in data["method"].values]
+        return Artefacts(
+            widths=data["gap_width"].values,
+            rmse=dict(zip(methods, data["rmse"].values, strict=True)),
+            mean=dict(zip(methods, data["mean"].values, strict=True)),
+            strain=dict(zip(methods, data["strain"].values, strict=True)),
+            support=data["support"].values.astype(bool),
         )
 
 
