@@ -108,6 +108,15 @@ def write_filled_scan(path: Path, scores: Path) -> None:
     write_json(scores, {"pcc": {"network": 0.9, "linear": None}})
 
 
+def write_finetuned(path: Path) -> None:
+    rng = np.random.default_rng(2)
+    with create_h5(path, "examples") as file:
+        for name in ("truth", "linear", "before", "after"):
+            file[name] = rng.poisson(9, (3, 20, 24))
+            if name != "truth":
+                file[f"pcc_{name}"] = rng.uniform(0.5, 1, 3)
+
+
 def write_sweeps(folder: Path) -> None:
     """Write one file of each kind of sweep, in which cubic interpolation stands in for a network."""
     rng = np.random.default_rng(1)
@@ -177,6 +186,7 @@ def write_all(folder: Path) -> dict[str, list[str]]:
     write_examples(folder / "examples.h5")
     write_gap_width(folder / "gap_width.nc")
     write_sweeps(folder)
+    write_finetuned(folder / "finetuned.h5")
     for variant in ("one", "two"):
         (folder / variant).mkdir()
         write_gap_width(folder / variant / "gap_width.nc")
@@ -205,6 +215,7 @@ def write_all(folder: Path) -> dict[str, list[str]]:
         "engines": ["nufft.h5", "pynx.h5", "engines.json"],
         "scan": ["inpainted.cxi", "scores.json"],
         "baselines": ["inpainted.cxi"],
+        "finetune": ["finetuned.h5"],
         "training": ["history.csv"],
         "rulegraph": ["rulegraph.dot"],
         "isosurface": ["nufft.h5"],

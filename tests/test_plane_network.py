@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from braggworks.cli import main
+from braggworks.commands._figure_inputs.results import read_finetuned
 from braggworks.config import NetworkConfig, SlabConfig, TrainingConfig
 from braggworks.datasets.gaps import cross_gap
 from braggworks.errors import ConfigError, ScanError
@@ -366,10 +367,17 @@ def test_finetuning_improves_what_it_has_not_seen(tmp_path, capsys):
     words += ["--epochs", "2", "--learning-rate", "3e-3", "--out", str(tmp_path / "out" / "mine")]
     assert main([*words, "--dry-run"]) == 0
     assert not (tmp_path / "out").exists()
-    assert main([*words, "--scores", str(tmp_path / "out" / "scores.json")]) == 0
+    words += ["--scores", str(tmp_path / "out" / "scores.json"), "--examples", str(tmp_path / "out" / "examples.h5")]
+    assert main(words) == 0
     scores = read_json(tmp_path / "out" / "scores.json")["pcc"]
     assert scores["after"]["4"] > scores["before"]["4"] > scores["linear"]["4"]
     assert load_inpainter(tmp_path / "out" / "mine").widths_px == (2, 4)
+    shown = read_finetuned(str(tmp_path / "out" / "examples.h5"))
+    assert len({planes.shape for planes in shown.fillings.values()}) == 1
+    measured = shown.fillings["truth"]
+    np.testing.assert_allclose(measured, measured.round(), rtol=1e-4, atol=1e-4)
+    assert 0 < measured.max() <= counts.max()
+    assert shown.pcc["after"].mean() > shown.pcc["linear"].mean()
     assert "4 px normal to x" in capsys.readouterr().out
 
 

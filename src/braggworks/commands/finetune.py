@@ -2,7 +2,7 @@
 
 Slabs are drawn through measured voxels of the scan, never through its gap. The last part of the scan's longest axis is
 held out: gaps cut there are filled before and after, and compared with what was measured. Writes the weights, and with
---scores the comparison.
+--scores and --examples the comparison, which `braggworks figure finetune` draws.
 
 example:
     braggworks finetune prepared.cxi --mask auto --weights weights.safetensors --output mine.safetensors
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from braggworks.commands._recipes import thread_count
@@ -25,11 +26,36 @@ if TYPE_CHECKING:
     from braggworks.networks.plane_network import PlaneNetwork
     from braggworks.scans.scan import Scan
 
+
+@dataclass(frozen=True)
+class Judged:
+    """Held-out gaps of one width, log(1 + counts), shape (n, z, y, width)."""
+
+    truth: NDArray[np.float32]
+    linear: NDArray[np.float32]
+    network: NDArray[np.float32]
+
+    def scores(self, filled: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the correlation of each gap, (n,)."""
+        import numpy as np
+
+        from braggworks.evaluation.metrics import pcc
+
+        return pcc(self.truth, filled, np.ones(self.truth.shape, bool))
+
+    def mean(self, filled: NDArray[np.float32]) -> float:
+        """Return the mean of the correlations that are defined."""
+        import numpy as np
+
+        return float(np.nanmean(self.scores(filled)))
+
+
 HELD_OUT = 0.3
 """Share of the scan's longest axis on which the result is judged."""
 
 _BATCH = 8
 _TESTS = 96
+_EXAMPLES = 3
 _SEED = 0
 
 
@@ -38,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reading_arguments(parser)
     parser.add_argument("--weights", required=True, metavar="SAFETENSORS", help="weights of the plane network")
     parser.add_argument("--output", "--out", required=True, metavar="SAFETENSORS", help="weights to write")
+    parser.add_argument("--examples", metavar="H5", help="some held-out gaps before and after to write, for the figure")
     parser.add_argument("--scores", metavar="JSON", help="accuracy before and after to write")
     parser.add_argument(
         "--widths", type=positive_int, nargs="+", metavar="PX", help="gap widths (the gap's, or 3 6 12)"
@@ -75,15 +102,21 @@ def run(args: argparse.Namespace) -> None:
     before = _score(network, tests)
     _train(network, train, few, args)
     after = _score(network, tests)
-    for row in ("linear", "before", "after"):
-        found = {"linear": before["linear"], "before": before["network"], "after": after["network"]}[row]
-        print(f"{row:<8}" + "".join(f"{width:>5} px {value:.4f}" for width, value in found.items()))
+    scores = {
+        "linear": {width: found.mean(found.linear) for width, found in before.items()},
+        "before": {width: found.mean(found.network) for width, found in before.items()},
+        "after": {width: found.mean(found.network) for width, found in after.items()},
+    }
+    for row, values in scores.items():
+        print(f"{row:<8}" + "".join(f"{width:>5} px {value:.4f}" for width, value in values.items()))
     low, high = weights.widths_px
     reach = (min(low, *widths), max(high, *widths))
     write_weights(args.output, Weights(weights.network, weights.patch, reach, network.state_dict()))
     if args.scores:
-        scores = {"linear": before["linear"], "before": before["network"], "after": after["network"]}
         write_json(args.scores, {"title": scan.title, "windows": _TESTS, "held_out": HELD_OUT, "pcc": scores})
+    if args.examples:
+        middle = widths[len(widths) // 2]
+        _write_examples(args.examples, before[middle], after[middle])
     print(f"{args.output}: weights of {args.epochs} epochs on {scan.source}")
 
 
@@ -153,27 +186,43 @@ def _train(network: PlaneNetwork, samples: Any, few: Any, args: argparse.Namespa
     network.eval().cpu()
 
 
-def _score(network: PlaneNetwork, tests: dict[int, Any]) -> dict[str, dict[int, float]]:
-    """Return mean correlations of log(1 + counts) in held-out gaps, by width, of linear interpolation and network."""
+def _score(network: PlaneNetwork, tests: dict[int, Any]) -> dict[int, Judged]:
+    """Return what fills held-out gaps, by width."""
     import numpy as np
     import torch
 
-    from braggworks.evaluation.metrics import pcc
     from braggworks.inpainting.interpolation import interpolate_batch
 
-    found: dict[str, dict[int, float]] = {"linear": {}, "network": {}}
+    found = {}
     network.eval()
     for width, samples in tests.items():
-        batches = list(
-            samples.batches(0, np.arange(len(samples)), lambda order: np.array_split(order, len(order) // 8))
-        )
-        scores: dict[str, list[float]] = {"linear": [], "network": []}
-        for values, truth, mask in batches:
+        parts: list[list[NDArray[np.float32]]] = []
+        for values, truth, mask in samples.batches(
+            0, np.arange(len(samples)), lambda order: np.array_split(order, len(order) // 8)
+        ):
             with torch.inference_mode():
                 filled = network(values, mask)[:, 0].numpy()
-            gap, known = mask[:, 0].numpy() > 0, values[:, 0].numpy()
-            for name, result in (("network", filled), ("linear", interpolate_batch(known, gap, "linear"))):
-                scores[name] += pcc(truth[:, 0].numpy(), result, gap).tolist()
-        for name, values_of in scores.items():
-            found[name][width] = float(np.nanmean(values_of))
+            gap = mask[:, 0].numpy() > 0
+            linear = interpolate_batch(values[:, 0].numpy(), gap, "linear")
+            inside = np.flatnonzero(gap[0, 0, 0])
+            parts.append([array[..., inside] for array in (truth[:, 0].numpy(), linear, filled)])
+        found[width] = Judged(*(np.concatenate(each) for each in zip(*parts, strict=True)))
     return found
+
+
+def _write_examples(path: str, before: Judged, after: Judged) -> None:
+    """Write the middle planes of a few gaps that span the range of intensities."""
+    import numpy as np
+
+    from braggworks.files import create_h5
+
+    order = np.argsort(before.truth.mean(axis=(1, 2, 3)), kind="stable")
+    # The upper half: below, there is hardly a count.
+    chosen = order[np.linspace(len(order) // 2, len(order) - 1, _EXAMPLES).round().astype(int)]
+    fillings = {"linear": before.linear, "before": before.network, "after": after.network}
+    with create_h5(path, "examples") as file:
+        middle = before.truth.shape[-1] // 2
+        file["truth"] = np.expm1(before.truth[chosen, :, :, middle])
+        for name, filled in fillings.items():
+            file[name] = np.expm1(np.maximum(filled[chosen, :, :, middle], 0))
+            file[f"pcc_{name}"] = before.scores(filled)[chosen]

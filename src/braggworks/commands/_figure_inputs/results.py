@@ -15,6 +15,7 @@ from braggworks.errors import FileError
 from braggworks.evaluation.metrics import cluster_bootstrap, pcc
 from braggworks.figures.baselines import Baselines
 from braggworks.figures.before_after import BeforeAfter
+from braggworks.figures.finetune import Finetuned
 from braggworks.figures.gap_width import Sweep
 from braggworks.figures.patch import Examples
 from braggworks.figures.rulegraph import parse_dot
@@ -38,6 +39,19 @@ def read_examples(path: str) -> Examples:
         if any(arrays[key].shape != arrays["truth"].shape for key in ("mask", "linear", "network")):
             raise ValueError("patches of different shapes")
         return Examples(**arrays)
+
+
+def read_finetuned(path: str) -> Finetuned:
+    """Return held-out gaps before and after fine-tuning. Raises `FileError`."""
+    with open_h5(path, "examples") as file, reading(path):
+        fillings = {name: file[name][()] for name in ("truth", "linear", "before", "after")}
+        scores = {name: file[f"pcc_{name}"][()] for name in ("linear", "before", "after")}
+        shape = fillings["truth"].shape
+        if len(shape) != 3 or not shape[0] or any(each.shape != shape for each in fillings.values()):
+            raise ValueError("planes of different shapes")
+        if any(len(each) != shape[0] for each in scores.values()):
+            raise ValueError("not equally many scores and planes")
+        return Finetuned(fillings, scores)
 
 
 def read_gap_width(path: str) -> Sweep:
