@@ -106,6 +106,12 @@ def test_a_jobs_own_sentence_is_told_once(run: Run) -> None:
     assert more == ["Its log: r/logs/relax_batch/c/00003.log"]
 
 
+def test_a_job_that_slurm_refused_is_told_by_its_words(run: Run) -> None:
+    refused = "SLURM sbatch failed. The error message was 'sbatch: error: invalid partition specified: gpu"
+    run.say(start(4), error(4, message=refused))
+    assert "was not taken by Slurm (sbatch: error: invalid partition specified: gpu): correct" in run.lines[0]
+
+
 def test_a_traceback_is_quoted_from_its_end(run: Run) -> None:
     run.say(start(4), ended("returned non-zero exit status 1"), error(4))
     lines = [f'  File "x.py", line {number}, in f' for number in range(40)]

@@ -22,6 +22,7 @@ _NO_MEMORY = re.compile(
     r"MemoryError|[Mm]emory allocation|[Cc]annot allocate memory|bad_alloc|out of memory|not enough memory"
     r"|failed to map segment|can't start new thread"
 )
+_REFUSED = re.compile(r"SLURM sbatch failed\. The error message was '([^']{0,300})")
 _SLURM = re.compile(r"SLURM status is: '([A-Z_]+)")
 INTERRUPTED = re.compile(r"interrupted; run the same command again|topped after \d+ steps with the state saved")
 """What a job says that someone ended, and that did not fail by itself."""
@@ -170,6 +171,8 @@ def _without_memory(job: LoggedJob, lines: list[str]) -> str | None:
 
 def _ended_by_slurm(job: LoggedJob, in_slurm: str) -> str | None:
     """Return how Slurm ended a job, from its status or from what Slurm wrote at the end of its own log."""
+    if refused := _REFUSED.search(job.items.get("message", "")):
+        return f"was not taken by Slurm ({refused[1].strip()}): correct what it names, and {_AGAIN}."
     found = _SLURM.search(job.items.get("message", ""))
     status = found[1] if found else ""
     said = "\n".join(line for log in job.logs[1:] for line in log_tail(log))
