@@ -168,7 +168,7 @@ def settle(project: Path, **settings: object) -> None:
         ),
         ({}, ["--set-threads=simulate_batch=5"], "asks for 5 cores, but partition 'main' offers 4"),
         ({}, ["--set-resources=simulate_batch:gpu=1"], "asks for 1 GPUs, but partition 'main' has none: set gpu_part"),
-        ({"partitoin": "main"}, [], "partitoin: Extra inputs are not permitted (known: software, account, partition"),
+        ({"partitoin": "main"}, [], "unknown key 'partitoin': did you mean 'partition'?"),
     ],
 )
 def test_what_the_cluster_lacks_is_told_before_anything_runs(
