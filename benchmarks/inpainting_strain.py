@@ -9,15 +9,12 @@ along y. The weights are those that BRAGGWORKS_WEIGHTS names.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.inpainting import named_inpainter, simulated_amplitudes
-from braggworks.evaluation.gap_artefacts import Diffracted, score_artefacts
-from braggworks.inpainting.interpolation import interpolate
+from braggworks.evaluation.gap_artefacts import Diffracted, score_artefacts, whole_fills
 from braggworks.records import Record
 
 RATIO, OFFSET = 3, 8
@@ -30,17 +27,9 @@ VOXEL = 1.0
 def measure() -> Iterator[Record]:
     """Yield ratios of strain errors, with the range over the particles."""
     inpainter = named_inpainter()
-
-    def linear(counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[Any]:
-        return np.expm1(np.maximum(interpolate(np.log1p(counts), mask, "linear"), 0))
-
-    def network(counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[Any]:
-        return inpainter.fill_scan(counts, mask).counts
-
     particles = [Diffracted(amplitude, float(G), VOXEL) for amplitude in simulated_amplitudes(RATIO)]
     with tqdm(total=len(particles) * len(WIDTHS), desc="strain", mininterval=10) as bar:
-        fills = {"linear": linear, "network": network}
-        found = score_artefacts(particles, fills, WIDTHS, OFFSET, bar.update)["rmse"]
+        found = score_artefacts(particles, whole_fills(inpainter), WIDTHS, OFFSET, bar.update)["rmse"]
     for width in WIDTHS:
         rmse = {name: found.sel({"method": name, "gap_width": width}).values for name in ("gap", "linear", "network")}
         for name, column in (("", "network"), (".linear", "linear")):

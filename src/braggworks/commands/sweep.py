@@ -124,15 +124,8 @@ def _amplitudes(path: str, most: int) -> list[tuple[NDArray[Any], float]]:
 def _artefacts(sweep: StrainSweep, args: argparse.Namespace, inpainter: Inpainter) -> xr.Dataset:
     import numpy as np
 
-    from braggworks.evaluation.gap_artefacts import Diffracted, score_artefacts
+    from braggworks.evaluation.gap_artefacts import Diffracted, score_artefacts, whole_fills
     from braggworks.files import open_h5
-    from braggworks.inpainting.interpolation import interpolate
-
-    def linear(counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[Any]:
-        return np.expm1(np.maximum(interpolate(np.log1p(counts), mask), 0))
-
-    def network(counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[Any]:
-        return inpainter.fill_scan(counts, mask).counts
 
     with open_h5(args.data, "patterns") as file:
         particles = []
@@ -140,7 +133,7 @@ def _artefacts(sweep: StrainSweep, args: argparse.Namespace, inpainter: Inpainte
             amplitude = group["amplitude"][k]
             g = float(np.linalg.norm(group["reflection"][k]) / group.attrs["lattice_constant"])
             particles.append(Diffracted(amplitude, g, 1 / (len(amplitude) * float(group["dq"][k]))))
-    fills = {"linear": linear, "network": network}
+    fills = whole_fills(inpainter)
     with _bar(len(particles) * len(sweep.gap_widths_px), "gap") as bar:
         return score_artefacts(particles, fills, sweep.gap_widths_px, sweep.offset_px, bar.update)
 

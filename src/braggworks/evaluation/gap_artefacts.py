@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from braggworks.datasets.gaps import cross_gap
 from braggworks.evaluation.oversampling import MOST
 from braggworks.evaluation.real_space import diffract, reconstruct, strain, strain_error
+from braggworks.inpainting.interpolation import interpolate
 from braggworks.inpainting.whole_scan import Progress
+
+if TYPE_CHECKING:
+    from braggworks.inpainting.model import Inpainter
 
 GAP = "gap"
 """Method that leaves zeros in the gap."""
@@ -35,6 +39,18 @@ class Diffracted(NamedTuple):
     amplitude: NDArray[Any]  # (z, y, x)
     g_per_angstrom: float
     voxel_angstrom: float
+
+
+def whole_fills(inpainter: Inpainter) -> dict[str, WholeFill]:
+    """Return linear interpolation of log(1 + counts) and a network, as they fill whole scans."""
+
+    def linear(counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[Any]:
+        return np.expm1(np.maximum(interpolate(np.log1p(counts), mask), 0))
+
+    def network(counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[Any]:
+        return inpainter.fill_scan(counts, mask).counts
+
+    return {"linear": linear, "network": network}
 
 
 def score_artefacts(
