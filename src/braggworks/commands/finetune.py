@@ -1,8 +1,8 @@
 """Train the plane network a little more, on the scan that it shall fill.
 
-Slabs are drawn through measured voxels of the scan, never through its gap. The last part of the scan's longest axis is
-held out: gaps cut there are filled before and after, and compared with what was measured. Writes the weights, and with
---scores and --examples the comparison, which `braggworks figure finetune` draws.
+Slabs are drawn through measured voxels of the scan, never through its gap. The last part of the scan's longest axis,
+with 30 % of its signal, is held out: gaps cut there are filled before and after, and compared with what was measured.
+Writes the weights, and with --scores and --examples the comparison, which `braggworks figure finetune` draws.
 
 example:
     braggworks finetune prepared.cxi --mask auto --weights weights.safetensors --output mine.safetensors
@@ -51,7 +51,7 @@ class Judged:
 
 
 HELD_OUT = 0.3
-"""Share of the scan's longest axis on which the result is judged."""
+"""Share of the scan's signal on which the result is judged: the far end of its longest axis."""
 
 _BATCH = 8
 _TESTS = 96
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
     learned, judged, axes = _parts(scan)
     print(
         f"{scan.source}: gaps of {', '.join(map(str, widths))} px normal to {', '.join('zyx'[a] for a in axes)}, "
-        f"{args.windows} slabs in each of {args.epochs} epochs; {HELD_OUT:.0%} of the scan are held out"
+        f"{args.windows} slabs in each of {args.epochs} epochs; {HELD_OUT:.0%} of the signal are held out"
     )
     train, few = (_samples(scan, learned, axes, widths, number) for number in (args.windows, _BATCH))
     tests = _tests(scan, judged, axes, widths)
@@ -134,7 +134,11 @@ def _parts(scan: Scan) -> tuple[NDArray[np.bool_], NDArray[np.bool_], tuple[int,
 
     shape = scan.counts.shape
     longest = int(np.argmax(shape))
-    cut = round(shape[longest] * (1 - HELD_OUT))
+    # By signal and not by length, because beyond the pattern there is nothing to judge by.
+    others = tuple(axis for axis in range(3) if axis != longest)
+    signal = np.cumsum(np.log1p(np.where(scan.gap, 0, scan.counts)).sum(axis=others))
+    last = round(shape[longest] * (1 - HELD_OUT))
+    cut = min(int(np.searchsorted(signal, (1 - HELD_OUT) * signal[-1])), last)
     learned, judged = scan.gap.copy(), scan.gap.copy()
     np.moveaxis(learned, longest, 0)[cut:] = True
     np.moveaxis(judged, longest, 0)[:cut] = True
@@ -217,8 +221,8 @@ def _write_examples(path: str, before: Judged, after: Judged) -> None:
     from braggworks.files import create_h5
 
     order = np.argsort(before.truth.mean(axis=(1, 2, 3)), kind="stable")
-    # The upper half: below, there is hardly a count.
-    chosen = order[np.linspace(len(order) // 2, len(order) - 1, _EXAMPLES).round().astype(int)]
+    # Of the brightest sixth: elsewhere in a scan there is hardly a count.
+    chosen = order[np.linspace(5 * len(order) // 6, len(order) - 1, _EXAMPLES).round().astype(int)]
     fillings = {"linear": before.linear, "before": before.network, "after": after.network}
     with create_h5(path, "examples") as file:
         middle = before.truth.shape[-1] // 2

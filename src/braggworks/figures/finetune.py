@@ -12,7 +12,6 @@ from braggworks.figures.style import (
     WIDE_MM,
     Look,
     corner_text,
-    counts_cmap,
     counts_colorbar,
     counts_norm,
     new_figure,
@@ -48,7 +47,7 @@ def draw(found: Finetuned, look: Look) -> Figure:
     for row, axes_of_row in enumerate(grid):
         norm = counts_norm(max(float(found.fillings["truth"][row].max()), 1.0))
         for axes, (name, planes) in zip(axes_of_row, found.fillings.items(), strict=True):
-            image = axes.imshow(np.clip(planes[row], 0, None), norm=norm, cmap=counts_cmap(look))
+            image = axes.imshow(np.clip(planes[row], 0, None), norm=norm, cmap=look.intensity_cmap)
             if name in found.pcc:
                 corner_text(axes, f"PCC {found.pcc[name][row]:.3f}")
             if row == 0:
