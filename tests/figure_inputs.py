@@ -11,6 +11,7 @@ import xarray as xr
 from dataset_inputs import write_shard, write_steps
 
 from braggworks.evaluation.gap_artefacts import Diffracted, score_artefacts
+from braggworks.evaluation.masking import mask_strategies, score_strategies
 from braggworks.evaluation.oversampling import score_oversampling
 from braggworks.evaluation.positions import score_positions
 from braggworks.evaluation.skipping import score_skipping
@@ -136,6 +137,11 @@ def write_sweeps(folder: Path) -> None:
     fills = {"linear": whole, "network": lambda counts, mask: whole(counts, mask) + 1}
     particles = [Diffracted(sphere(radius), 0.4, 2.0) for radius in (5, 6)]
     score_artefacts(particles, fills, [3, 4], 4).to_netcdf(folder / "strain.nc", engine="h5netcdf")
+    strategies, gap = mask_strategies(np.abs(sphere(5)) ** 2, fills, 3, 4, seed=0)
+    phased = {name: np.fft.fftshift(np.fft.ifftn(np.sqrt(each.counts) + 0j)) for name, each in strategies.items()}
+    found = score_strategies(phased, particles[0], gap).assign_attrs(gap_px=3, runs=1)
+    found["free_llk"] = ("strategy", np.ones(found.sizes["strategy"]))
+    found.to_netcdf(folder / "masking.nc", engine="h5netcdf")
 
 
 def whole(counts: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -211,6 +217,7 @@ def write_all(folder: Path) -> dict[str, list[str]]:
         "sweep-oversampling": ["oversampling.nc"],
         "sweep-skipped": ["skipped.nc"],
         "sweep-strain": ["strain.nc"],
+        "sweep-masking": ["masking.nc"],
         "study": ["one/gap_width.nc", "two/gap_width.nc"],
         "engines": ["nufft.h5", "pynx.h5", "engines.json"],
         "scan": ["inpainted.cxi", "scores.json"],

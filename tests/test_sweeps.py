@@ -167,7 +167,7 @@ def test_records_name_what_was_swept(tmp_path: Path) -> None:
     write_sweeps(tmp_path)
     names = [
         record.name
-        for kind in ("position", "oversampling", "skipped", "strain")
+        for kind in ("position", "oversampling", "skipped", "strain", "masking")
         for record in sweep_records(xr.load_dataset(tmp_path / f"{kind}.nc", engine="h5netcdf"))
     ]
     assert {
@@ -175,5 +175,6 @@ def test_records_name_what_was_swept(tmp_path: Path) -> None:
         "sweep.oversampling.linear.3px.2",
         "sweep.skipped.7px.seconds",
         "sweep.strain.gap.3px.rmse",
+        "sweep.masking.network.strain_rmse",
     } <= set(names)
     assert len(names) == len(set(names))

@@ -37,7 +37,17 @@ _TRAINING_SPEEDUP = 1.33  # of two cores over one
 TRAINING = ("train_network", "train_variant")
 # Cores of a job where its rule takes more than one.
 THREADS = dict.fromkeys(
-    ("train_network", "evaluate_network", "train_variant", "evaluate_variant", "sweep_network", "inpaint_scan"), 2
+    (
+        "train_network",
+        "evaluate_network",
+        "train_variant",
+        "evaluate_variant",
+        "sweep_network",
+        "mask_strategies",
+        "phase_strategies",
+        "inpaint_scan",
+    ),
+    2,
 )
 # Atoms per cubic angstrom in gold, of which a clipped cube keeps about a third of its volume.
 _CUBE_ATOMS = 0.33 * 0.059

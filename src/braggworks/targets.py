@@ -7,7 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from braggworks.campaigns import AtomisticCampaign, Campaign, ScanCampaign
-from braggworks.config import Config, OversamplingSweep, PositionSweep, SkippedSweep, StrainSweep, data_folder
+from braggworks.config import (
+    AnySweep,
+    Config,
+    MaskingSweep,
+    OversamplingSweep,
+    PositionSweep,
+    SkippedSweep,
+    StrainSweep,
+    data_folder,
+)
 from braggworks.datasets.splits import split_of
 from braggworks.errors import ConfigError
 from braggworks.paths import Paths, container_image, environment_prefix
@@ -77,11 +86,12 @@ def compares_engines(config: Config) -> bool:
     if config.comparison is None:
         return False
     if config.comparison.when == "auto":
-        return _has_pynx()
+        return has_pynx()
     return config.comparison.when == "always"
 
 
-def _has_pynx() -> bool:
+def has_pynx() -> bool:
+    """Return whether jobs of this run find PyNX."""
     # `braggworks run` says where a profile's jobs find their software; jobs inside a container are told, too.
     if "apptainer" in os.environ.get("BRAGGWORKS_DEPLOYMENT", "").split(","):
         return Path(container_image("pynx")).exists()
@@ -179,7 +189,7 @@ def figure_names(config: Config) -> list[str]:
         "patch": config.training is not None,
         "gap-width": config.training is not None,
         "intensity": config.training is not None,
-        **{f"sweep-{sweep.kind}": True for sweep in config.sweeps},
+        **{f"sweep-{sweep.kind}": True for sweep in made_sweeps(config)},
         **{f"study-{study.name}": True for study in config.studies},
         "engines": compares_engines(config),
         "scan": config.scan is not None,
@@ -212,12 +222,25 @@ def study_evaluations(config: Config, study: str) -> list[str]:
     return [Paths(config.results).variant_file("gap_width.nc", study, variant) for variant in variants]
 
 
+def made_sweeps(config: Config) -> list[AnySweep]:
+    """Return the sweeps that a run makes: without PyNX, nothing is phased."""
+    return [sweep for sweep in config.sweeps if sweep.kind != "masking" or has_pynx()]
+
+
+def strategies_patterns(config: Config) -> list[str]:
+    """Return the patterns of which one is masked in several ways: none where the run has no such sweep."""
+    campaigns = [sweep.campaign for sweep in config.sweeps if isinstance(sweep, MaskingSweep)]
+    return [patterns_file(config, campaign, 0) for campaign in campaigns]
+
+
 def sweep_inputs(config: Config, kind: str) -> list[str]:
-    """Return the file that a sweep scores the network on: a manifest, patterns, or a scan."""
+    """Return the file that a sweep scores the network on: a manifest, patterns, phased objects, or a scan."""
     sweep, paths = config.sweep(kind), Paths(config.results)
     match sweep:
         case OversamplingSweep() | StrainSweep():
             return [patterns_file(config, sweep.campaign, 0)]
+        case MaskingSweep():
+            return [paths.phased_strategies]
         case SkippedSweep():
             return [paths.prepared_scan]
         case PositionSweep():
@@ -297,8 +320,8 @@ def report_inputs(config: Config) -> dict[str, str | list[str]]:
         }
     if config.studies:
         inputs["studies"] = [file for study in config.studies for file in study_evaluations(config, study.name)]
-    if config.sweeps:
-        inputs["sweeps"] = [paths.sweep(sweep.kind) for sweep in config.sweeps]
+    if made_sweeps(config):
+        inputs["sweeps"] = [paths.sweep(sweep.kind) for sweep in made_sweeps(config)]
     if config.scan:
         inputs["scores"] = paths.scan_scores
     if compares_engines(config):

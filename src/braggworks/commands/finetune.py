@@ -5,7 +5,7 @@ with 30 % of its signal, is held out: gaps cut there are filled before and after
 Writes the weights, and with --scores and --examples the comparison, which `braggworks figure finetune` draws.
 
 example:
-    braggworks finetune prepared.cxi --mask auto --weights weights.safetensors --output mine.safetensors
+    braggworks finetune prepared.cxi --mask auto --output mine.safetensors
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _SEED = 0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     add_reading_arguments(parser)
-    parser.add_argument("--weights", required=True, metavar="SAFETENSORS", help="weights of the plane network")
+    parser.add_argument("--weights", metavar="SAFETENSORS", help="to start from (those of the package)")
     parser.add_argument("--output", "--out", required=True, metavar="SAFETENSORS", help="weights to write")
     parser.add_argument("--examples", metavar="H5", help="some held-out gaps before and after to write, for the figure")
     parser.add_argument("--scores", metavar="JSON", help="accuracy before and after to write")
@@ -81,11 +81,13 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from braggworks.files import write_json
+    from braggworks.inpainting.model import SHIPPED
     from braggworks.networks.plane_network import PlaneNetwork
     from braggworks.training.checkpoints import Weights, load_network, write_weights
 
     torch.set_num_threads(args.threads)
     scan = read_usable(args)
+    args.weights = args.weights or str(SHIPPED)
     network, weights = load_network(args.weights)
     if not isinstance(network, PlaneNetwork):
         raise ConfigError(f"{args.weights} holds {weights.network.name}: only plane_network is trained on a scan.")

@@ -6,15 +6,18 @@ synthetic cross gap is cut into measured counts, filled, and compared with them.
 counts, with no voxel masked, so that phasing uses them; and, in entry_1/braggworks, which voxels were filled (filled),
 what went in (gapped), linear interpolation (linear), the standard deviation of log(1 + counts) over the predictions
 of each voxel (uncertainty; their scatter, which is several times smaller than the error with its noise), their number
-(predictions), and, for a synthetic gap, the measured counts (measured).
+(predictions), and, for a synthetic gap, the measured counts (measured). The root attribute provenance says in JSON what
+made it. Without --weights, the plane network that comes with the package is used.
 
-example:
+examples:
+    braggworks inpaint scan.cxi --mask auto --output filled.cxi --picture filled.png
     braggworks inpaint prepared.cxi --weights weights.safetensors --output out.cxi --cut-cross 6 --cut-offset 12 12
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 import time
@@ -67,7 +70,7 @@ class Gap:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     add_reading_arguments(parser)
-    parser.add_argument("--weights", required=True, metavar="SAFETENSORS", help="trained weights")
+    parser.add_argument("--weights", metavar="SAFETENSORS", help="trained weights (those that come with the package)")
     parser.add_argument("--output", "--out", required=True, metavar="CXI", help="file to write")
     parser.add_argument("--recipe", metavar="JSON", help="synthetic gap and stride, as JSON text or a JSON file")
     parser.add_argument("--cut-cross", type=positive_int, metavar="PX", help="cut a synthetic cross gap of this width")
@@ -95,9 +98,10 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from braggworks.files import write_json
-    from braggworks.inpainting.model import load_inpainter
+    from braggworks.inpainting.model import SHIPPED, load_inpainter
 
     torch.set_num_threads(args.threads)
+    args.weights = args.weights or str(SHIPPED)
     scan = read_usable(args)
     gap = _gap(scan, work)
     # A synthetic gap is where it was asked for.
@@ -110,7 +114,7 @@ def run(args: argparse.Namespace) -> None:
     found = _fill(scan, gap, inpainter)
     seconds = time.perf_counter() - began
     fillings = _interpolations(scan, gap)
-    _write(args.output, scan, gap, found, fillings["linear"])
+    _write(args, scan, gap, found, fillings["linear"])
     if gap.cut:
         scores = _scores(scan, gap.cut, work, {"network": found.counts, **fillings})
         if args.scores:
@@ -205,7 +209,7 @@ def _interpolations(scan: Scan, gap: Gap) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _write(path: str, scan: Scan, gap: Gap, found: Inpainted, linear: NDArray[Any]) -> None:
+def _write(args: argparse.Namespace, scan: Scan, gap: Gap, found: Inpainted, linear: NDArray[Any]) -> None:
     import numpy as np
 
     from braggworks.scans.writers import write_scan
@@ -217,11 +221,32 @@ def _write(path: str, scan: Scan, gap: Gap, found: Inpainted, linear: NDArray[An
         "uncertainty": found.uncertainty,
         "predictions": found.predictions,
     }
-    attributes = {}
+    attributes: dict[str, Any] = {"provenance": _provenance(args)}
     if gap.cut:
         extra["measured"] = scan.counts
         attributes["peak"] = np.array(gap.cut.peak)
-    write_scan(path, replace(scan, counts=found.counts, mask=None), extra, **attributes)
+    write_scan(args.output, replace(scan, counts=found.counts, mask=None), extra, **attributes)
+
+
+def _provenance(args: argparse.Namespace) -> dict[str, str | None]:
+    """Return what made the filled scan: the command, the scan and the weights by their hashes, and the software."""
+    import torch
+
+    from braggworks import __version__
+    from braggworks.files import sha256_of
+    from braggworks.provenance import environment_digest
+
+    scan = Path(args.scan)
+    return {
+        "command": shlex.join(["braggworks", *sys.argv[1:]]),
+        "scan": scan.name,
+        # A folder of frames has no hash of its own.
+        "scan_sha256": sha256_of(scan) if scan.is_file() else None,
+        "weights_sha256": sha256_of(args.weights),
+        "braggworks": __version__,
+        "torch": torch.__version__,
+        "environment": environment_digest(),
+    }
 
 
 def _scores(scan: Scan, cut: Cut, work: Work, fillings: dict[str, NDArray[Any]]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from braggworks.preflight.results import folder_identity, watch_results
 from braggworks.runlock import hold_run_lock
 from braggworks.site import with_site
 from braggworks.slurm import planned_requests
-from braggworks.targets import compares_engines, dataset_targets, first_targets, measured_scan
+from braggworks.targets import compares_engines, dataset_targets, first_targets, made_sweeps, measured_scan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,10 +119,15 @@ def _announce(config: Config, profile: Profile, counts: JobCounts) -> None:
     if config.comparison and config.comparison.when == "never":
         print("  The comparison with PyNX is off (comparison.when: never).")
     elif config.comparison and not compares_engines(config):
-        told = "make containers" if "apptainer" in profile.deployment else "make pynx"
-        print(f"  PyNX is not installed, so it is not compared with the NUFFT (`{told}` says more).")
+        print(f"  PyNX is not installed, so it is not compared with the NUFFT (`{_pynx_command(profile)}` says more).")
+    if len(made_sweeps(config)) < len(config.sweeps):
+        print(f"  PyNX is not installed, so the sweep masking is left out (`{_pynx_command(profile)}` says more).")
     for name, split in empty_splits(config):
         print(f"  Release {name!r} gets no particle in split {split!r}: its campaigns are too small for that share.")
+
+
+def _pynx_command(profile: Profile) -> str:
+    return "make containers" if "apptainer" in profile.deployment else "make pynx"
 
 
 def _duration(config: Config, counts: JobCounts, cores: int | None, *, datasets_only: bool) -> str:

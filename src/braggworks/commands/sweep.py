@@ -1,7 +1,8 @@
 """Score the network against the gap's place, the oversampling, the feigned strain, or the pixels skipped.
 
 What it is scored on comes with the kind of the sweep: a release's manifest (position), complex patterns (oversampling,
-strain), or a prepared scan (skipped). Interpolation is scored beside it, but for skipped pixels.
+strain), what `braggworks phase-strategies` wrote (masking), or a prepared scan (skipped). Interpolation is scored
+beside it, but for skipped pixels.
 
 example:
     braggworks sweep manifest.json --recipe recipe.json --weights w.safetensors --output sweep.nc
@@ -15,15 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from braggworks.commands._diffracted import first_patterns, read_diffracted
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
 from braggworks.commands._test_patches import test_patches
 from braggworks.commands.scan import positive_int
-from braggworks.config import OversamplingSweep, PositionSweep, SkippedSweep, StrainSweep
+from braggworks.config import MaskingSweep, OversamplingSweep, PositionSweep, SkippedSweep, StrainSweep
 from braggworks.errors import ConfigError, FileError
 from braggworks.recipes import SweepRecipe
 
 if TYPE_CHECKING:
-    import h5py
     import numpy as np
     import xarray as xr
     from numpy.typing import NDArray
@@ -62,6 +63,8 @@ def run(args: argparse.Namespace) -> None:
             data = _oversampling(recipe.sweep, args, load_inpainter(args.weights))
         case StrainSweep():
             data = _artefacts(recipe.sweep, args, load_inpainter(args.weights))
+        case MaskingSweep():
+            data = _masking(recipe.sweep, args)
         case SkippedSweep():
             data = _skipped(recipe, recipe.sweep, args)
     with atomic_path(args.output) as temporary:
@@ -118,28 +121,33 @@ def _amplitudes(path: str, most: int) -> list[tuple[NDArray[Any], float]]:
     from braggworks.files import open_h5
 
     with open_h5(path, "patterns") as file:
-        return [(group["amplitude"][k], float(group["oversampling"][k].min())) for group, k in _patterns(file, most)]
+        patterns = first_patterns(file, most)
+        return [(group["amplitude"][k], float(group["oversampling"][k].min())) for group, k in patterns]
 
 
 def _artefacts(sweep: StrainSweep, args: argparse.Namespace, inpainter: Inpainter) -> xr.Dataset:
-    import numpy as np
+    from braggworks.evaluation.gap_artefacts import score_artefacts, whole_fills
 
-    from braggworks.evaluation.gap_artefacts import Diffracted, score_artefacts, whole_fills
-    from braggworks.files import open_h5
-
-    with open_h5(args.data, "patterns") as file:
-        particles = []
-        for group, k in _patterns(file, sweep.patterns):
-            amplitude = group["amplitude"][k]
-            g = float(np.linalg.norm(group["reflection"][k]) / group.attrs["lattice_constant"])
-            particles.append(Diffracted(amplitude, g, 1 / (len(amplitude) * float(group["dq"][k]))))
+    particles = read_diffracted(args.data, sweep.patterns)
     fills = whole_fills(inpainter)
     with _bar(len(particles) * len(sweep.gap_widths_px), "gap") as bar:
         return score_artefacts(particles, fills, sweep.gap_widths_px, sweep.offset_px, bar.update)
 
 
-def _patterns(file: h5py.File, most: int) -> list[tuple[h5py.Group, int]]:
-    return [(file[name], k) for name in sorted(file) for k in range(len(file[name]["amplitude"]))][:most]
+def _masking(sweep: MaskingSweep, args: argparse.Namespace) -> xr.Dataset:
+    import json
+
+    from braggworks.evaluation.gap_artefacts import Diffracted
+    from braggworks.evaluation.masking import score_strategies
+    from braggworks.files import open_h5
+
+    with open_h5(args.data, "phased") as file:
+        particle = Diffracted(file["amplitude"][()], *(float(file.attrs[f"{n}_angstrom"]) for n in ("g_per", "voxel")))
+        objects = {name: file[f"objects/{name}"] for name in json.loads(file.attrs["order"])}
+        runs = {name: [float(each) for each in found.attrs["free_llk"]] for name, found in objects.items()}
+        scores = score_strategies({name: found[()] for name, found in objects.items()}, particle, file["gap"][()])
+    scores["free_llk"] = ("strategy", [float("nan"), *(min(each) for each in runs.values())])
+    return scores.assign_attrs(gap_px=sweep.gap_px, runs=sweep.runs)
 
 
 def _skipped(recipe: SweepRecipe, sweep: SkippedSweep, args: argparse.Namespace) -> xr.Dataset:

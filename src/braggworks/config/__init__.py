@@ -13,7 +13,14 @@ from braggworks.config.evaluation import (
 )
 from braggworks.config.reading import data_folder, json_schema, load_campaign, load_config
 from braggworks.config.run import Config
-from braggworks.config.sweeps import AnySweep, OversamplingSweep, PositionSweep, SkippedSweep, StrainSweep
+from braggworks.config.sweeps import (
+    AnySweep,
+    MaskingSweep,
+    OversamplingSweep,
+    PositionSweep,
+    SkippedSweep,
+    StrainSweep,
+)
 from braggworks.config.training import LossConfig, NetworkConfig, SlabConfig, StudyConfig, TrainingConfig
 
 __all__ = [
@@ -25,6 +32,7 @@ __all__ = [
     "FigureConfig",
     "Interpolation",
     "LossConfig",
+    "MaskingSweep",
     "NetworkConfig",
     "OversamplingSweep",
     "PositionSweep",

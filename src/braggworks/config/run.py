@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from braggworks.campaigns import AnyCampaign, Campaign, Model
 from braggworks.config.datasets import Release, SplitConfig
 from braggworks.config.evaluation import ComparisonConfig, EvaluationConfig, FigureConfig, ScanConfig
-from braggworks.config.sweeps import AnySweep, OversamplingSweep, StrainSweep
+from braggworks.config.sweeps import AnySweep, MaskingSweep, OversamplingSweep, StrainSweep
 from braggworks.config.training import StudyConfig, TrainingConfig, vary
 from braggworks.mistakes import mistake_sentence
 
@@ -89,8 +89,8 @@ class Config(Model):
             raise ValueError("the sweep skipped fills the gap of the scan: add scan, or leave the sweep out")
 
     @property
-    def _with_campaign(self) -> list[OversamplingSweep | StrainSweep]:
-        return [sweep for sweep in self.sweeps if isinstance(sweep, OversamplingSweep | StrainSweep)]
+    def _with_campaign(self) -> list[OversamplingSweep | StrainSweep | MaskingSweep]:
+        return [sweep for sweep in self.sweeps if isinstance(sweep, OversamplingSweep | StrainSweep | MaskingSweep)]
 
     @property
     def _release_names(self) -> list[str]:

@@ -50,4 +50,21 @@ class StrainSweep(Model):
     offset_px: int = Field(8, ge=0, le=1024, description="From the peak to the gap's first pixel.")
 
 
-AnySweep = Annotated[PositionSweep | OversamplingSweep | SkippedSweep | StrainSweep, Field(discriminator="kind")]
+class MaskingSweep(Model):
+    """Objects phased by PyNX from a pattern with a cross gap that is masked in several ways, zeroed, or filled."""
+
+    kind: Literal["masking"]
+    campaign: Name = Field(description="Campaign of the family atomistic whose first pattern is taken.")
+    gap_px: Width = Field(6, description="Width of both arms of the cross, in pixels.")
+    offset_px: int = Field(8, ge=0, le=1024, description="From the peak to the gap's first pixel.")
+    runs: int = Field(3, ge=1, le=1000, description="Random starts, of which that of the best free LLK is kept.")
+    hio: int = Field(200, ge=0, le=100_000, description="Cycles of hybrid input-output.")
+    raar: int = Field(400, ge=0, le=100_000, description="Cycles of relaxed averaged alternating reflections.")
+    er: int = Field(100, ge=0, le=100_000, description="Cycles of error reduction.")
+    support_threshold: float = Field(0.3, gt=0, lt=1, description="Share of the rms modulus that stays in the support.")
+    support_period: int = Field(25, ge=1, le=10_000, description="Cycles between updates of the support.")
+
+
+AnySweep = Annotated[
+    PositionSweep | OversamplingSweep | SkippedSweep | StrainSweep | MaskingSweep, Field(discriminator="kind")
+]

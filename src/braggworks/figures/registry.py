@@ -59,6 +59,7 @@ FIGURES: dict[str, Entry] = {
     "sweep-oversampling": Entry("sweeps", "draw_oversampling", ("oversampling.nc",), "accuracy against oversampling"),
     "sweep-skipped": Entry("sweeps", "draw_skipped", ("skipped.nc",), "time and error against skipped pixels"),
     "sweep-strain": Entry("artefacts", "draw", ("strain.nc",), "strain that gaps feign"),
+    "sweep-masking": Entry("masking", "draw", ("masking.nc",), "what is phased of a masked, zeroed or filled gap"),
     "study": Entry("study", "draw", ("gap_width.nc",), "accuracies of networks that are trained alike", repeats=True),
     "engines": Entry(
         "engines", "draw", ("patterns-nufft.h5", "patterns-pynx.h5", "engines.json"), "PyNX against the NUFFT"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,9 @@ from braggworks.training.checkpoints import load_network
 Bool = NDArray[np.bool_]
 
 DEFAULT_STRIDE_PX = 8
+
+SHIPPED = Path(str(files("braggworks"))) / "weights" / "plane_network" / "weights.safetensors"
+"""Weights of the plane network that come with the package; their card lies beside them."""
 
 
 class Inpainter(Protocol):

@@ -190,6 +190,12 @@ def sweep_records(sweep: xr.Dataset) -> list[Record]:
             records.append(Record(f"sweep.skipped.{skipped}px.seconds", float(at["seconds"]), "s"))
             records.append(Record(f"sweep.skipped.{skipped}px.pcc", float(at["pcc"]), "1"))
         return records
+    if kind == "masking":
+        for strategy in map(str, sweep["strategy"].values[1:]):
+            at = sweep.sel(strategy=strategy)
+            for what in ("strain_rmse", "modulus_rmse", "free_llk"):
+                records.append(Record(f"sweep.masking.{strategy}.{what}", float(at[what]), "1", n=1))
+        return records
     if kind == "strain":
         for width in map(int, sweep["gap_width"].values):
             rmse = sweep["rmse"].sel({"gap_width": width}).mean("particle")

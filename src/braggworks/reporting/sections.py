@@ -122,6 +122,13 @@ _FIXED: dict[str, tuple[str, str]] = {
         "The particles' moduli with their phase set to zero: all strain is an artefact of the gap. The pattern keeps "
         "the phase that it had. After Masto's thesis, Fig. 3.21 to 3.23, and Carnis et al. (2019).",
     ),
+    "sweep-masking": (
+        "Phasing around a gap, and through a filled one",
+        "One noisy pattern with a cross gap, phased by PyNX from the same random starts with the gap's amplitudes left "
+        "free, free on the streaks only, taken for zeros, or filled; beside it the object itself, and what is phased "
+        "without a gap. Above, the calculated pattern; errors are differences from the object. After Masto's thesis, "
+        "Fig. 3.24 and 3.25.",
+    ),
     "sweep-skipped": (
         "Time and error against skipped pixels",
         "The scan's gap, filled with windows ever farther apart. After Masto's thesis, Fig. 3.13.",

@@ -24,6 +24,7 @@ READERS: dict[str, Callable[..., Any]] = {
     "sweep-oversampling": sweeps.read_oversampling,
     "sweep-skipped": sweeps.read_skipped,
     "sweep-strain": sweeps.read_artefacts,
+    "sweep-masking": sweeps.read_strategies,
     "study": results.read_study,
     "scan": results.read_scan,
     "baselines": results.read_baselines,

@@ -10,6 +10,7 @@ from braggworks.commands._figure_inputs._common import load_scores, reading
 from braggworks.evaluation.metrics import CLASSES
 from braggworks.figures.artefacts import Artefacts
 from braggworks.figures.intensity import Intensity
+from braggworks.figures.masking import Strategies
 from braggworks.figures.sweeps import Oversampling, Positions, Skipping
 
 _METHODS = ("network", "linear")
@@ -83,6 +84,20 @@ def read_artefacts(path: str) -> Artefacts:
             mean=dict(zip(methods, data["mean"].values, strict=True)),
             strain=dict(zip(methods, data["strain"].values, strict=True)),
             support=data["support"].values.astype(bool),
+        )
+
+
+def read_strategies(path: str) -> Strategies:
+    """Return what was phased of a pattern with a gap. Raises `FileError`."""
+    data = load_scores(path)
+    with reading(path):
+        arrays = ("modulus", "strain", "projection", "strain_rmse", "modulus_rmse")
+        support, gap = (data[name].values.astype(bool) for name in ("support", "gap"))
+        return Strategies(
+            names=[str(name) for name in data["strategy"].values],
+            support=support,
+            gap=gap,
+            **{name: data[name].values for name in arrays},
         )
 
 
