@@ -39,7 +39,7 @@ BENCHMARKS = {
     "devices": ("dataset", "shape3d on the GPU against the CPU, where torch sees a GPU"),
 }
 
-# Half an hour each, or in need of root or of trained weights: run where they are named.
+# Half an hour each, or in need of root: run where they are named.
 NAMED = (
     "kills",
     "faults",

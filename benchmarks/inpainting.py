@@ -4,7 +4,8 @@ The patterns are those of config/inpainting-test.yaml, which no network is train
 published, noise-free and with Poisson noise. Gaps of up to 12 px lie in the centre of 32^3 patches, as published; wider
 ones in the centre of 64^3 patches, of which the middle 32^2 pixels of the gap are scored. All methods see the same
 patches. The share of linear interpolation's error that is removed compares means of 1 - PCC. The weights are those that
-BRAGGWORKS_WEIGHTS names. With noise, `expected` is the score of the pattern that the counts were drawn from.
+BRAGGWORKS_WEIGHTS names, or those of the package. With noise, `expected` is the score of the pattern that the counts
+were drawn from.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from braggworks.evaluation.gap_protocol import draw_patches, smooth
 from braggworks.evaluation.metrics import class_means, cluster_bootstrap, pcc, strata
 from braggworks.evaluation.sweeps import centre_gap, interpolation
-from braggworks.inpainting.model import Inpainter, load_inpainter
+from braggworks.inpainting.model import SHIPPED, Inpainter, load_inpainter
 from braggworks.inpainting.slab_inpainter import SlabInpainter
 from braggworks.inpainting.whole_scan import Fill
 from braggworks.networks.plane_network import PlaneNetwork
@@ -58,10 +59,8 @@ def measure() -> Iterator[Record]:
 
 
 def named_inpainter() -> Inpainter:
-    """Return the network whose weights BRAGGWORKS_WEIGHTS names; without it, say so and end."""
-    if "BRAGGWORKS_WEIGHTS" not in os.environ:
-        raise SystemExit("Set BRAGGWORKS_WEIGHTS to the weights to judge: `braggworks train` writes them.")
-    return load_inpainter(os.environ["BRAGGWORKS_WEIGHTS"])
+    """Return the network whose weights BRAGGWORKS_WEIGHTS names, or that of the package."""
+    return load_inpainter(os.environ.get("BRAGGWORKS_WEIGHTS", SHIPPED))
 
 
 def _cell(

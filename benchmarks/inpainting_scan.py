@@ -2,7 +2,7 @@
 
 The scan is the 128^3 crop around the maximum of aps34idc_au_scan54.cxi in the folder BRAGGWORKS_TEST_DATA. A gap is a
 slab normal to the last axis, whose first pixel lies so many pixels from the peak; the correlation of log(1 + counts) is
-that of all its voxels. The weights are those that BRAGGWORKS_WEIGHTS names.
+that of all its voxels. The weights are those that BRAGGWORKS_WEIGHTS names, or those of the package.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 The naive loop shows the same network windows of 32 x 32 pixels of the planes beside a slab, one by one at every offset,
 and averages their predictions of log(1 + counts). Both fill a cross gap of 6 px, 12 px from the peak, in a simulated
-128^3 pattern with Poisson noise. The weights are those that BRAGGWORKS_WEIGHTS names; one thread each.
+128^3 pattern with Poisson noise. The weights are those that BRAGGWORKS_WEIGHTS names, or those of the package; one
+thread each.
 """
 
 from __future__ import annotations

@@ -172,6 +172,10 @@ def _batch(batch: int | str) -> str:
     return f"batch-{batch:05d}" if isinstance(batch, int) else f"batch-{batch}"
 
 
+SHIPPED_BENCHMARKS = "benchmarks/results/inpainting.json"
+"""Records of the network that comes with the package, as `python -m benchmarks` writes them."""
+
+
 def environment_prefix(stage: str) -> Path:
     """Folder of a stage's uv environment, which exists once `make envs` has run."""
     return Path(".envs") / stage

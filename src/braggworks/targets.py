@@ -19,7 +19,7 @@ from braggworks.config import (
 )
 from braggworks.datasets.splits import split_of
 from braggworks.errors import ConfigError
-from braggworks.paths import Paths, container_image, environment_prefix
+from braggworks.paths import SHIPPED_BENCHMARKS, Paths, container_image, environment_prefix
 
 ATOMS = ("atomistic", "autophasenn")
 # Batches of a campaign from which its distributions are drawn.
@@ -318,6 +318,8 @@ def report_inputs(config: Config) -> dict[str, str | list[str]]:
             "evaluation": paths.evaluation(release),
             "gate": paths.gate(release),
         }
+        if Path(SHIPPED_BENCHMARKS).exists():
+            inputs["shipped"] = SHIPPED_BENCHMARKS
     if config.studies:
         inputs["studies"] = [file for study in config.studies for file in study_evaluations(config, study.name)]
     if made_sweeps(config):

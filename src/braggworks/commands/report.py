@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 from braggworks.config import Config, load_config
 from braggworks.errors import FileError
 from braggworks.paths import Paths, environment_prefix
-from braggworks.targets import compares_engines, draws_isosurface, figure_names, study_evaluations
+from braggworks.targets import (
+    compares_engines,
+    draws_isosurface,
+    figure_names,
+    made_sweeps,
+    report_inputs,
+    study_evaluations,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,6 +54,7 @@ class Files:
     scores: dict[str, Any] | None
     engines: dict[str, Any] | None
     mesh: dict[str, Any] | None
+    shipped: list[Record]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,9 +110,11 @@ def _records(config: Config, files: Files) -> list[Record]:
 
 def _read_files(config: Config, paths: Paths) -> Files:
     from braggworks.files import read_json
+    from braggworks.records import read_records
+    from braggworks.reporting.gather import shipped_records
 
     results: dict[str, Any] = {}
-    evaluation = None
+    evaluation, shipped = None, report_inputs(config).get("shipped")
     if config.training:
         release = config.training.release
         results = {"card": read_json(paths.model_card(release)), "gate": read_json(paths.gate(release))}
@@ -119,10 +129,11 @@ def _read_files(config: Config, paths: Paths) -> Files:
             }
             for study in config.studies
         },
-        sweeps=[_read_evaluation(paths.sweep(sweep.kind)) for sweep in config.sweeps],
+        sweeps=[_read_evaluation(paths.sweep(sweep.kind)) for sweep in made_sweeps(config)],
         scores=read_json(paths.scan_scores) if config.scan else None,
         engines=read_json(paths.engines) if compares_engines(config) else None,
         mesh=read_json(paths.isosurface) if draws_isosurface(config) else None,
+        shipped=shipped_records(read_records(str(shipped))) if shipped else [],
     )
 
 
@@ -162,6 +173,7 @@ def _page(args: argparse.Namespace, config: Config, files: Files, records: list[
         if mesh
         else "",
         records_html=render_table(records),
+        shipped_html=render_table(files.shipped) if files.shipped else "",
         costs=costs,
         versions=_versions(files.engines),
         seeds=_seeds(config),

@@ -19,9 +19,10 @@ from braggworks.networks.plane_network import PlaneNetwork
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
-TURNS = ((False, False, False), (True, True, False), (False, True, True), (True, False, True))
-"""Views of a slab, mirrored across it, along its rows and along its columns: their predictions are averaged, and their
-scatter is the uncertainty."""
+TURNS = ((), (1, 2), (2, 3), (1, 3))
+"""Views of a slab, mirrored across it (1), along its rows (2) and along its columns (3).
+
+Their predictions are averaged, and their scatter is the uncertainty."""
 
 _MARGIN = 48  # pixels around a part of a plane that the network sees
 _BATCH = 32
@@ -144,23 +145,25 @@ class SlabInpainter:
 
     def _predict(self, counts: Float32, part: Part) -> Iterator[Float32]:
         """Yield log(1 + counts) of the part's voxels in each scan, (scans, voxels), one array for each turn."""
-        slab, sides = part.slab, _sides(counts, part)
-        for turn in TURNS:
-            batches = [self._turned(sides, batch, slab.width, turn) for batch in range(0, len(counts), _BATCH)]
-            yield np.concatenate(batches).reshape(len(counts), -1)[:, sides.place]
+        sides = _sides(counts, part)
+        batches = [self._views(sides, first, part.slab.width) for first in range(0, len(counts), _BATCH)]
+        for planes in zip(*batches, strict=True):
+            yield np.concatenate(planes).reshape(len(counts), -1)[:, sides.place]
 
-    def _turned(self, sides: _Sides, batch: int, width: int, turn: tuple[bool, bool, bool]) -> Float32:
-        """Return the slab's planes of a few scans, (scans, width, rows, columns), as predicted from a mirrored view."""
-        flips = [axis + 1 for axis, flip in enumerate(turn) if flip]
+    def _views(self, sides: _Sides, first: int, width: int) -> Iterator[Float32]:
+        """Yield the slab's planes of a few scans, (scans, width, rows, columns), as predicted from each view."""
         before, after = (
-            torch.from_numpy(np.ascontiguousarray(planes[batch : batch + _BATCH])).to(self.device).flip(flips)
+            torch.from_numpy(np.ascontiguousarray(planes[first : first + _BATCH])).to(self.device)
             for planes in (sides.before, sides.after)
         )
-        if turn[0]:
-            before, after = after, before
-        with torch.inference_mode():
-            planes: Tensor = torch.log1p(self.network.continued(before, after, width))
-        return planes.flip(flips).cpu().numpy()
+        views = self.network.views(before, after, width, TURNS)
+        while True:
+            with torch.inference_mode():
+                counts: Tensor | None = next(views, None)
+                if counts is None:
+                    return
+                planes = torch.log1p(counts).cpu().numpy()
+            yield planes
 
 
 class _Sides(NamedTuple):

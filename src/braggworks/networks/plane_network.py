@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, Self
 
 import torch
@@ -100,6 +101,23 @@ class PlaneNetwork(Network):
         Tensor
             Counts, (batch, width, z, y), float32.
         """
+        return next(self.views(before, after, width, [()]))
+
+    def views(self, before: Tensor, after: Tensor, width: int, flips: Iterable[tuple[int, ...]]) -> Iterator[Tensor]:
+        """Yield the planes of slabs as they are predicted from mirrored views of their surroundings.
+
+        Parameters
+        ----------
+        before, after, width
+            As for `continued`.
+        flips
+            Axes that are mirrored, for each view: 1 across the slab, 2 for z, 3 for y.
+
+        Yields
+        ------
+        Tensor
+            What `continued` returns, not mirrored. What does not depend on the view is found once.
+        """
         before, after = before[:, -REACH:], after[:, :REACH]
         with torch.no_grad():
             bands = [find_band(*sides, width) for sides in zip(before, after, strict=True)]
@@ -110,9 +128,11 @@ class PlaneNetwork(Network):
                 smooth = continue_planes(first[:, -2:], last[:, :2], width)
             known, share = _known(bands, smooth, gain)
             start = torch.log1p(((1 - share) * known + share * torch.expm1(smooth)).clamp(min=0))
-        change = self._change(first, last, start, share)
-        guess = torch.expm1((smooth + change).clamp(max=_LARGEST))
-        return ((1 - share) * known + share * guess).clamp(min=0) / gain.float()
+        for axes in flips:
+            ends = (last, first) if 1 in axes else (first, last)
+            change = self._change(*(each.flip(axes) for each in (*ends, start, share))).flip(axes)
+            guess = torch.expm1((smooth + change).clamp(max=_LARGEST))
+            yield ((1 - share) * known + share * guess).clamp(min=0) / gain.float()
 
     def _change(self, before: Tensor, after: Tensor, start: Tensor, share: Tensor) -> Tensor:
         """Return what is added to the continuation, from logarithms of the planes and of what the slab starts from."""

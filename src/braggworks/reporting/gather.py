@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,12 @@ from braggworks.reporting.published import INPAINTER_PARAMETERS, INPAINTING_PATC
 
 if TYPE_CHECKING:
     import xarray as xr
+
+# Without other methods, noise, or oversampling ratios that nothing published stands beside.
+_SHIPPED = re.compile(
+    r"inpaint\.(pcc\.gap\d+|error_removed\.gap\d+\.oversampling\d+|aps\.gap\d+\.from\d+|aps\.cells_above_best_baseline"
+    r"|strain_ratio(\.oversampling\d+)?\.gap\d+|scan\.\w+)"
+)
 
 
 @dataclass(frozen=True)
@@ -214,6 +221,11 @@ def sweep_records(sweep: xr.Dataset) -> list[Record]:
                 value = float(scores["pcc"].sel(gap_width=width, ratio=ratio).mean())
                 records.append(Record(f"sweep.oversampling.{method}.{width}px.{float(ratio):g}", value, "1", n=n))
     return records
+
+
+def shipped_records(records: Iterable[Record]) -> list[Record]:
+    """Return what a reader wants of the benchmarks of the network that comes with the package."""
+    return [record for record in records if _SHIPPED.fullmatch(record.name)]
 
 
 def _mean_record(
