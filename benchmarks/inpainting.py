@@ -38,8 +38,8 @@ OVERSAMPLINGS = (6, 2, 3, 4, 5, 7)
 WIDTHS = (3, 6, 9, 12, 24, 38)
 NARROW, WIDE, SCORED = 32, 64, 32
 MOST = 1e5
-# Patches of each ratio; the published protocol has 1000, at one ratio.
-PATCHES, OTHERS = 1000, 300
+# Patches of the published protocol, and of every other cell, as many of each particle as of any other.
+PATCHES, OTHERS = 1000, 120
 STRATA = 4
 BATCH = 50
 
@@ -68,7 +68,7 @@ def _cell(
 ) -> Iterator[Record]:
     """Yield the records of one ratio, width and kind of counts."""
     size = NARROW if width <= max(PUBLISHED) else WIDE
-    number = PATCHES if ratio == OVERSAMPLINGS[0] else OTHERS
+    number = PATCHES if ratio == OVERSAMPLINGS[0] and width in PUBLISHED and not noisy else OTHERS
     patches, expected, particle = _patches(patterns, number, size, ratio, noisy=noisy)
     scores = {name: _scores(fill, patches, width) for name, fill in methods.items()}
     if noisy:  # what no method can pass, unless by chance
