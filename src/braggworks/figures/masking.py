@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -12,7 +13,6 @@ from braggworks.figures.style import (
     DIVERGING_CMAP,
     WIDE_MM,
     Look,
-    corner_text,
     counts_cmap,
     counts_colorbar,
     counts_norm,
@@ -25,10 +25,10 @@ from braggworks.figures.style import (
 
 _CALLED = {
     "truth": "truth",
-    "complete": "phased without gap",
+    "complete": "no gap",
     "free": "gap free",
     "streaks": "streaks free",
-    "zeros": "zeros in the gap",
+    "zeros": "gap zero",
 }
 _ZOOM = 0.75  # share of the pattern that is shown
 
@@ -77,7 +77,7 @@ def draw(found: Strategies, look: Look) -> Figure:
         Colour map of intensities.
     """
     columns = len(found.names)
-    figure = new_figure(WIDE_MM, 95)
+    figure = new_figure(WIDE_MM, 84)
     grid = figure.subplots(3, columns, squeeze=False)
     margin = round(found.projection.shape[1] * (1 - _ZOOM) / 2)
     inner = slice(margin, found.projection.shape[1] - margin)
@@ -93,8 +93,8 @@ def draw(found: Strategies, look: Look) -> Figure:
         strains = strain.imshow(masked, cmap=DIVERGING_CMAP, vmin=-largest, vmax=largest)
         outline(strain, found.support)
         if column:
-            corner_text(modulus, f"RMSE {found.modulus_rmse[column]:.3f}")
-            corner_text(strain, f"RMSE {power_text(found.strain_rmse[column])}")
+            _below(modulus, f"{found.modulus_rmse[column]:.3f}")
+            _below(strain, power_text(found.strain_rmse[column]))
     for axes in grid.flat:
         axes.set_xticks([])
         axes.set_yticks([])
@@ -102,7 +102,13 @@ def draw(found: Strategies, look: Look) -> Figure:
         row[0].set_ylabel(label)
     grid[0, 0].set_xlabel("q, along x (px)")
     grid[2, 0].set_xlabel("x (px)")
-    counts_colorbar(shown, list(grid[0]), label="sum along z (counts)", pad=0.01)
-    figure.colorbar(moduli, ax=list(grid[1]), pad=0.01).set_label("modulus (of its mean)")
-    figure.colorbar(strains, ax=list(grid[2]), pad=0.01).set_label("strain (dimensionless)")
+    bar = counts_colorbar(shown, list(grid[0]), label="sum along z\n(counts)", pad=0.01)
+    bar.set_ticks(list(map(float, bar.get_ticks()[::2])))
+    figure.colorbar(moduli, ax=list(grid[1]), pad=0.01).set_label("modulus\n(of its mean)")
+    figure.colorbar(strains, ax=list(grid[2]), pad=0.01).set_label("strain\n(dimensionless)")
     return figure
+
+
+def _below(axes: Axes, error: str) -> None:
+    """Write an error under a picture."""
+    axes.text(0.5, -0.06, f"RMSE {error}", transform=axes.transAxes, ha="center", va="top", fontsize=7)
