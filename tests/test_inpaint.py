@@ -11,6 +11,7 @@ from braggworks.config import ScanConfig
 from braggworks.errors import ScanError
 from braggworks.evaluation.sweeps import interpolation
 from braggworks.inpainting.interpolation import interpolate
+from braggworks.inpainting.model import SHIPPED
 from braggworks.inpainting.patch_inpainter import PatchInpainter
 from braggworks.inpainting.slabs import Slab, find_slabs
 from braggworks.inpainting.whole_scan import fill_scan, window_count
@@ -193,7 +194,7 @@ def scan(tmp_path):
 
 
 def inpaint(scan, folder, *more):
-    return main(["inpaint", str(scan), "--weights", "w", "--output", str(folder / "out.cxi"), *more])
+    return main(["inpaint", str(scan), "--weights", str(SHIPPED), "--output", str(folder / "out.cxi"), *more])
 
 
 CUT = ["--cut-cross", "4", "--cut-offset", "6", "5", "--stride", "8"]
