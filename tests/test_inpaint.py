@@ -253,7 +253,7 @@ def test_a_real_gap_is_filled_from_the_files_mask_or_another_one(tmp_path, fake)
 
 
 def test_missing_weights(scan, tmp_path, capsys):
-    assert inpaint(scan, tmp_path, *CUT) == 2
+    assert inpaint(scan, tmp_path, *CUT, "--weights", "w") == 2
     refused(capsys, tmp_path, "w does not exist")
 
 
