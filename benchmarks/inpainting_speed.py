@@ -69,26 +69,26 @@ def measure() -> Iterator[Record]:
 def _one_by_one(inpainter: SlabInpainter, counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return the scan filled by one window at a time; the crossing from both arms, filled before."""
     filled = counts.copy()
-    for crossing in (False, True):
+    slabs = find_slabs(mask)
+    crossed = np.logical_and.reduce([_of(slab, counts.shape) for slab in slabs])
+    for chosen in (mask & ~crossed, crossed):
         total, number = np.zeros(counts.shape), np.zeros(counts.shape)
-        for slab in find_slabs(mask):
-            view, sums, sizes = (np.moveaxis(array, slab.axis, 0) for array in (filled, total, number))
+        for slab in slabs:
+            view, sums, sizes, wanted = (np.moveaxis(a, slab.axis, 0) for a in (filled, total, number, chosen))
             stop = slab.start + slab.width
             rows, columns = (n - WINDOW + 1 for n in view.shape[1:])
             for row in tqdm(range(rows), desc="naive", mininterval=10, leave=False):
                 for column in range(columns):
                     box = (slice(row, row + WINDOW), slice(column, column + WINDOW))
+                    if not wanted[slab.start : stop, *box].any():
+                        continue
                     sides = (view[max(0, slab.start - REACH) : slab.start, *box], view[stop : stop + REACH, *box])
                     before, after = (torch.from_numpy(np.ascontiguousarray(side)[None]) for side in sides)
                     with torch.inference_mode():
                         planes = inpainter.network.continued(before, after, slab.width)[0]
                     sums[slab.start : stop, *box] += np.log1p(planes.numpy())
                     sizes[slab.start : stop, *box] += 1
-        crossed = np.logical_and.reduce([_of(slab, counts.shape) for slab in find_slabs(mask)])
-        chosen = mask & crossed if crossing else mask & ~crossed
         filled[chosen] = np.expm1(np.maximum(total[chosen] / number[chosen], 0))
-        if not crossed.any():
-            break
     return filled
 
 
