@@ -102,6 +102,8 @@ def phase(counts: NDArray[Any], mask: NDArray[np.bool_], schedule: Schedule, see
         for begun in range(0, cycles, schedule.period):
             cdi = algorithm(calc_llk=0) ** min(schedule.period, cycles - begun) * cdi
             cdi = update * cdi
-    cdi = pynx.LLK() * cdi
+    # Voxels without a count have no logarithm, which PyNX takes and drops.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cdi = pynx.LLK() * cdi
     free = cdi.get_llk()[3]
     return Phased(cdi.get_obj(shift=True).astype(np.complex64), cdi.get_support(shift=True) > 0, float(free))
