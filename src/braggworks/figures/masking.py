@@ -98,9 +98,9 @@ def draw(found: Strategies, look: Look) -> Figure:
     for axes in grid.flat:
         axes.set_xticks([])
         axes.set_yticks([])
-    for row, label in zip(grid, ("q, along y (px)", "y, along G (px)", "y, along G (px)"), strict=True):
+    for row, label in zip(grid, ("$q_y$ (px)", "y, along G (px)", "y, along G (px)"), strict=True):
         row[0].set_ylabel(label)
-    grid[0, 0].set_xlabel("q, along x (px)")
+    grid[0, 0].set_xlabel("$q_x$ (px)")
     grid[2, 0].set_xlabel("x (px)")
     bar = counts_colorbar(shown, list(grid[0]), label="sum along z\n(counts)", pad=0.01)
     bar.set_ticks(list(map(float, bar.get_ticks()[::2])))
