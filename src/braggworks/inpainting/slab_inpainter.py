@@ -148,7 +148,9 @@ class SlabInpainter:
         sides = _sides(counts, part)
         batches = [self._views(sides, first, part.slab.width) for first in range(0, len(counts), _BATCH)]
         for planes in zip(*batches, strict=True):
-            yield np.concatenate(planes).reshape(len(counts), -1)[:, sides.place]
+            whole = planes[0] if len(planes) == 1 else np.concatenate(planes)
+            yield whole.reshape(len(counts), -1)[:, sides.place]
+            del planes, whole
 
     def _views(self, sides: _Sides, first: int, width: int) -> Iterator[Float32]:
         """Yield the slab's planes of a few scans, (scans, width, rows, columns), as predicted from each view."""
@@ -162,8 +164,10 @@ class SlabInpainter:
                 counts: Tensor | None = next(views, None)
                 if counts is None:
                     return
-                planes = torch.log1p(counts).cpu().numpy()
+                planes = counts.log1p_().cpu().numpy()
             yield planes
+            # The next view takes as much again.
+            del planes, counts
 
 
 class _Sides(NamedTuple):

@@ -127,6 +127,7 @@ class PlaneNetwork(Network):
             with torch.autocast(before.device.type, enabled=False):
                 smooth = continue_planes(first[:, -2:], last[:, :2], width)
             known, share = _known(bands, smooth, gain)
+            del bands  # as large as the slab, in double precision
             start = torch.log1p(((1 - share) * known + share * torch.expm1(smooth)).clamp(min=0))
         for axes in flips:
             ends = (last, first) if 1 in axes else (first, last)
