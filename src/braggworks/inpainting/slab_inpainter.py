@@ -92,13 +92,6 @@ class SlabInpainter:
         result[mask] = found.counts[0][mask]
         return Inpainted(result, found.spread, found.number, found.parts)
 
-    def predict(self, counts: NDArray[Any], part: Part) -> NDArray[np.float64]:
-        """Return log(1 + counts) of a part's voxels, in their order; what the scan holds there is not seen."""
-        seen = np.asarray(counts, dtype=np.float32)[None]
-        values = np.stack([values[0] for values in self._predict(seen, part)])
-        mean: NDArray[np.float64] = values.mean(axis=0, dtype=np.float64)
-        return mean
-
     def _fill(self, counts: NDArray[Any], mask: Bool, progress: Progress) -> _Filled:
         """Fill scans (scans, z, y, x) that have one mask in common."""
         seen = np.array(counts, dtype=np.float32, order="C")
