@@ -33,7 +33,8 @@ class MSDNet2D(Network):
     """
 
     ndim: ClassVar[int] = 2
-    memory_format: ClassVar[torch.memory_format] = torch.channels_last
+    # In bfloat16, its dilated convolutions of few channels end in NaN or a crash on the CPU in the order channels_last.
+    memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
 
     def __init__(self, width: float = 1.0, *, mask_input: bool = False, residual: bool = False) -> None:
         super().__init__()
