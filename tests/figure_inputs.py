@@ -11,7 +11,7 @@ import xarray as xr
 from dataset_inputs import write_shard, write_steps
 
 from braggworks.evaluation.gap_artefacts import Diffracted, score_artefacts
-from braggworks.evaluation.masking import mask_strategies, score_strategies
+from braggworks.evaluation.masking import score_masking
 from braggworks.evaluation.oversampling import score_oversampling
 from braggworks.evaluation.positions import score_positions
 from braggworks.evaluation.skipping import score_skipping
@@ -20,6 +20,7 @@ from braggworks.files import create_h5, write_json
 from braggworks.inpainting.interpolation import interpolate
 from braggworks.inpainting.patch_inpainter import PatchInpainter
 from braggworks.networks.patch_inpainter_3d import PatchInpainter3D
+from braggworks.phasing.schedule import Pattern, Phased
 
 N = 32
 DQ = 0.01
@@ -137,10 +138,12 @@ def write_sweeps(folder: Path) -> None:
     fills = {"linear": whole, "network": lambda counts, mask: whole(counts, mask) + 1}
     particles = [Diffracted(sphere(radius), 0.4, 2.0) for radius in (5, 6)]
     score_artefacts(particles, fills, [3, 4], 4).to_netcdf(folder / "strain.nc", engine="h5netcdf")
-    strategies, gap = mask_strategies(np.abs(sphere(5)) ** 2, fills, 3, 4, seed=0)
-    phased = {name: np.fft.fftshift(np.fft.ifftn(np.sqrt(each.counts) + 0j)) for name, each in strategies.items()}
-    found = score_strategies(phased, particles[0], gap).assign_attrs(gap_px=3, runs=1)
-    found["free_llk"] = ("strategy", np.ones(found.sizes["strategy"]))
+
+    def phase(pattern: Pattern, seed: int) -> Phased:
+        found = np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(np.sqrt(pattern.counts) + 0j)))
+        return Phased(found.astype(np.complex64), np.abs(found) > 1, 1.0, 1.0)
+
+    found = score_masking(particles, fills, phase, 3, 4)
     found.to_netcdf(folder / "masking.nc", engine="h5netcdf")
 
 

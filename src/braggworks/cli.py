@@ -30,8 +30,6 @@ VERBS = {
     "train": ("learn", "train the inpainting network"),
     "evaluate": ("learn", "score the network and the interpolations on held-out particles"),
     "sweep": ("learn", "score the network against position, oversampling, feigned strain, masks or skipped pixels"),
-    "mask-strategies": ("learn", "write a pattern with a gap as phase retrieval may be given it"),
-    "phase-strategies": ("pynx", "phase what mask-strategies wrote, with PyNX"),
     "gate": ("learn", "fail unless the network clears its bar"),
     "compare-engines": ("scatter", "compare the scattering engines on one batch"),
     "simulate-scan": ("learn", "write a simulated scan"),

@@ -21,3 +21,7 @@ class MissingToolError(UserError):
 
 class ScanError(UserError):
     """A measurement that cannot be used as it is."""
+
+
+class PhasingError(UserError):
+    """A pattern that cannot be phased, or whose runs all failed."""

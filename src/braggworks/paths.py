@@ -71,16 +71,6 @@ class Paths:
         """NetCDF of one sweep of the trained network."""
         return f"{self.results}/sweeps/{kind}.nc"
 
-    @property
-    def strategies(self) -> str:
-        """HDF5 of a pattern whose gap is masked in several ways."""
-        return f"{self.results}/sweeps/masking/strategies.h5"
-
-    @property
-    def phased_strategies(self) -> str:
-        """HDF5 of the objects that were phased from it."""
-        return f"{self.results}/sweeps/masking/phased.h5"
-
     # one folder per variant of a study --------------------------------------------------------------------------------
 
     def variant_file(self, name: str, study: str = "{study}", variant: str = "{variant}") -> str:

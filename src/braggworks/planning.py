@@ -43,8 +43,6 @@ THREADS = dict.fromkeys(
         "train_variant",
         "evaluate_variant",
         "sweep_network",
-        "mask_strategies",
-        "phase_strategies",
         "inpaint_scan",
     ),
     2,

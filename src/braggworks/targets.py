@@ -8,7 +8,6 @@ from pathlib import Path
 
 from braggworks.campaigns import AtomisticCampaign, Campaign, ScanCampaign
 from braggworks.config import (
-    AnySweep,
     Config,
     MaskingSweep,
     OversamplingSweep,
@@ -189,7 +188,7 @@ def figure_names(config: Config) -> list[str]:
         "patch": config.training is not None,
         "gap-width": config.training is not None,
         "intensity": config.training is not None,
-        **{f"sweep-{sweep.kind}": True for sweep in made_sweeps(config)},
+        **{f"sweep-{sweep.kind}": True for sweep in config.sweeps},
         **{f"study-{study.name}": True for study in config.studies},
         "engines": compares_engines(config),
         "scan": config.scan is not None,
@@ -222,25 +221,12 @@ def study_evaluations(config: Config, study: str) -> list[str]:
     return [Paths(config.results).variant_file("gap_width.nc", study, variant) for variant in variants]
 
 
-def made_sweeps(config: Config) -> list[AnySweep]:
-    """Return the sweeps that a run makes: without PyNX, nothing is phased."""
-    return [sweep for sweep in config.sweeps if sweep.kind != "masking" or has_pynx()]
-
-
-def strategies_patterns(config: Config) -> list[str]:
-    """Return the patterns of which one is masked in several ways: none where the run has no such sweep."""
-    campaigns = [sweep.campaign for sweep in config.sweeps if isinstance(sweep, MaskingSweep)]
-    return [patterns_file(config, campaign, 0) for campaign in campaigns]
-
-
 def sweep_inputs(config: Config, kind: str) -> list[str]:
-    """Return the file that a sweep scores the network on: a manifest, patterns, phased objects, or a scan."""
+    """Return the file that a sweep scores the network on: a manifest, patterns, or a scan."""
     sweep, paths = config.sweep(kind), Paths(config.results)
     match sweep:
-        case OversamplingSweep() | StrainSweep():
+        case OversamplingSweep() | StrainSweep() | MaskingSweep():
             return [patterns_file(config, sweep.campaign, 0)]
-        case MaskingSweep():
-            return [paths.phased_strategies]
         case SkippedSweep():
             return [paths.prepared_scan]
         case PositionSweep():
@@ -322,8 +308,8 @@ def report_inputs(config: Config) -> dict[str, str | list[str]]:
             inputs["shipped"] = SHIPPED_BENCHMARKS
     if config.studies:
         inputs["studies"] = [file for study in config.studies for file in study_evaluations(config, study.name)]
-    if made_sweeps(config):
-        inputs["sweeps"] = [paths.sweep(sweep.kind) for sweep in made_sweeps(config)]
+    if config.sweeps:
+        inputs["sweeps"] = [paths.sweep(sweep.kind) for sweep in config.sweeps]
     if config.scan:
         inputs["scores"] = paths.scan_scores
     if compares_engines(config):

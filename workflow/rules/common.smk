@@ -28,7 +28,6 @@ from braggworks.targets import (
     report_inputs,
     scan_source,
     simulated_particle,
-    strategies_patterns,
     sweep_inputs,
     warm_start,
 )
@@ -86,18 +85,9 @@ def variant_of(wildcards):
     return CONFIG.variant(wildcards.study, wildcards.variant)
 
 
-def sweep_recipe_of(kind):
-    """A param function: the JSON of the sweep of a kind."""
-    return lambda wildcards: sweep_recipe_text(kind)
-
-
 def sweep_recipe(wildcards):
-    return sweep_recipe_text(wildcards.sweep)
-
-
-def sweep_recipe_text(kind):
-    sweep = CONFIG.sweep(kind)
-    scan = CONFIG.scan if kind == "skipped" else None
+    sweep = CONFIG.sweep(wildcards.sweep)
+    scan = CONFIG.scan if sweep.kind == "skipped" else None
     return SweepRecipe(version=STAGE_VERSIONS["sweep"], sweep=sweep, scan=scan).to_json()
 
 

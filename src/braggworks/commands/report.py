@@ -20,7 +20,6 @@ from braggworks.targets import (
     compares_engines,
     draws_isosurface,
     figure_names,
-    made_sweeps,
     report_inputs,
     study_evaluations,
 )
@@ -129,7 +128,7 @@ def _read_files(config: Config, paths: Paths) -> Files:
             }
             for study in config.studies
         },
-        sweeps=[_read_evaluation(paths.sweep(sweep.kind)) for sweep in made_sweeps(config)],
+        sweeps=[_read_evaluation(paths.sweep(sweep.kind)) for sweep in config.sweeps],
         scores=read_json(paths.scan_scores) if config.scan else None,
         engines=read_json(paths.engines) if compares_engines(config) else None,
         mesh=read_json(paths.isosurface) if draws_isosurface(config) else None,

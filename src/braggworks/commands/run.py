@@ -36,7 +36,7 @@ from braggworks.preflight.results import folder_identity, watch_results
 from braggworks.runlock import hold_run_lock
 from braggworks.site import with_site
 from braggworks.slurm import planned_requests
-from braggworks.targets import compares_engines, dataset_targets, first_targets, made_sweeps, measured_scan
+from braggworks.targets import compares_engines, dataset_targets, first_targets, measured_scan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,8 +120,6 @@ def _announce(config: Config, profile: Profile, counts: JobCounts) -> None:
         print("  The comparison with PyNX is off (comparison.when: never).")
     elif config.comparison and not compares_engines(config):
         print(f"  PyNX is not installed, so it is not compared with the NUFFT (`{_pynx_command(profile)}` says more).")
-    if len(made_sweeps(config)) < len(config.sweeps):
-        print(f"  PyNX is not installed, so the sweep masking is left out (`{_pynx_command(profile)}` says more).")
     for name, split in empty_splits(config):
         print(f"  Release {name!r} gets no particle in split {split!r}: its campaigns are too small for that share.")
 

@@ -1,8 +1,7 @@
 """Score the network against the gap's place, the oversampling, the feigned strain, or the pixels skipped.
 
 What it is scored on comes with the kind of the sweep: a release's manifest (position), complex patterns (oversampling,
-strain), what `braggworks phase-strategies` wrote (masking), or a prepared scan (skipped). Interpolation is scored
-beside it, but for skipped pixels.
+strain, masking), or a prepared scan (skipped). Interpolation is scored beside it, but for skipped pixels.
 
 example:
     braggworks sweep manifest.json --recipe recipe.json --weights w.safetensors --output sweep.nc
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from braggworks.inpainting.model import Inpainter
     from braggworks.inpainting.whole_scan import Fill
+    from braggworks.phasing.schedule import Pattern, Phased
 
 # Seed of the bootstrap, kept in the file.
 SEED = 0
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
         case StrainSweep():
             data = _artefacts(recipe.sweep, args, load_inpainter(args.weights))
         case MaskingSweep():
-            data = _masking(recipe.sweep, args)
+            data = _masking(recipe.sweep, args, load_inpainter(args.weights))
         case SkippedSweep():
             data = _skipped(recipe, recipe.sweep, args)
     with atomic_path(args.output) as temporary:
@@ -134,20 +134,26 @@ def _artefacts(sweep: StrainSweep, args: argparse.Namespace, inpainter: Inpainte
         return score_artefacts(particles, fills, sweep.gap_widths_px, sweep.offset_px, bar.update)
 
 
-def _masking(sweep: MaskingSweep, args: argparse.Namespace) -> xr.Dataset:
-    import json
+def _masking(sweep: MaskingSweep, args: argparse.Namespace, inpainter: Inpainter) -> xr.Dataset:
+    from braggworks.evaluation.gap_artefacts import whole_fills
+    from braggworks.evaluation.masking import score_masking
+    from braggworks.phasing.iterative import phase
+    from braggworks.phasing.schedule import SupportRule, standard
+    from braggworks.phasing.selection import best
+    from braggworks.phasing.starts import draw_start
 
-    from braggworks.evaluation.gap_artefacts import Diffracted
-    from braggworks.evaluation.masking import score_strategies
-    from braggworks.files import open_h5
+    particles, fills = read_diffracted(args.data, sweep.patterns), whole_fills(inpainter)
+    rule = SupportRule(sweep.support_threshold, period=sweep.support_period)
+    schedule = standard(sweep.hio, sweep.raar, sweep.er, rule)
+    total = len(particles) * (4 + len(fills)) * sweep.starts * schedule.cycles
+    with _bar(total, "cycle") as bar:
 
-    with open_h5(args.data, "phased") as file:
-        particle = Diffracted(file["amplitude"][()], *(float(file.attrs[f"{n}_angstrom"]) for n in ("g_per", "voxel")))
-        objects = {name: file[f"objects/{name}"] for name in json.loads(file.attrs["order"])}
-        runs = {name: [float(each) for each in found.attrs["free_llk"]] for name, found in objects.items()}
-        scores = score_strategies({name: found[()] for name, found in objects.items()}, particle, file["gap"][()])
-    scores["free_llk"] = ("strategy", [float("nan"), *(min(each) for each in runs.values())])
-    return scores.assign_attrs(gap_px=sweep.gap_px, runs=sweep.runs)
+        def phase_best(pattern: Pattern, seed: int) -> Phased:
+            starts = [draw_start(pattern, schedule, seed, index) for index in range(sweep.starts)]
+            return best(phase(pattern, schedule, starts, bar.update, threads=args.threads), 1)[0]
+
+        scores = score_masking(particles, fills, phase_best, sweep.gap_px, sweep.offset_px)
+    return scores.assign_attrs(starts=sweep.starts)
 
 
 def _skipped(recipe: SweepRecipe, sweep: SkippedSweep, args: argparse.Namespace) -> xr.Dataset:

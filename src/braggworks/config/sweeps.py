@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from braggworks.campaigns import MAX_GAP_PX, Model, Name
+from braggworks.campaigns import MAX_GAP_PX, Model, Name, check_range
 
+Share = Annotated[float, Field(gt=0, lt=1)]
 Width = Annotated[int, Field(ge=1, le=MAX_GAP_PX)]
 
 
@@ -51,18 +52,26 @@ class StrainSweep(Model):
 
 
 class MaskingSweep(Model):
-    """Objects phased by PyNX from a pattern with a cross gap that is masked in several ways, zeroed, or filled."""
+    """Objects phased from patterns with a cross gap that is masked in several ways, zeroed, or filled."""
 
     kind: Literal["masking"]
-    campaign: Name = Field(description="Campaign of the family atomistic whose first pattern is taken.")
+    campaign: Name = Field(description="Campaign of the family atomistic whose first batch holds the particles.")
+    patterns: int = Field(1, ge=1, le=1000, description="How many of the batch's patterns, at most.")
     gap_px: Width = Field(6, description="Width of both arms of the cross, in pixels.")
     offset_px: int = Field(8, ge=0, le=1024, description="From the peak to the gap's first pixel.")
-    runs: int = Field(3, ge=1, le=1000, description="Random starts, of which that of the best free LLK is kept.")
+    starts: int = Field(3, ge=1, le=1000, description="Random starts, of which that of the best free LLK is kept.")
     hio: int = Field(200, ge=0, le=100_000, description="Cycles of hybrid input-output.")
     raar: int = Field(400, ge=0, le=100_000, description="Cycles of relaxed averaged alternating reflections.")
     er: int = Field(100, ge=0, le=100_000, description="Cycles of error reduction.")
-    support_threshold: float = Field(0.3, gt=0, lt=1, description="Share of the rms modulus that stays in the support.")
+    support_threshold: tuple[Share, Share] = Field(
+        (0.25, 0.35), description="Shares of the rms modulus above which a voxel stays in the support."
+    )
     support_period: int = Field(25, ge=1, le=10_000, description="Cycles between updates of the support.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_range(self.support_threshold, "support_threshold", 0, 1)
+        return self
 
 
 AnySweep = Annotated[

@@ -112,7 +112,9 @@ class _Body:
         self.intensity = np.abs(self.truth) ** 2
         self.scale = MOST / self.intensity.max()
 
-    def reconstructed(self, fills: Mapping[str, WholeFill], width: int, offset: int) -> list[NDArray[np.complex128]]:
+    def reconstructed(
+        self, fills: Mapping[str, WholeFill], width: int, offset: int
+    ) -> list[NDArray[np.complexfloating[Any, Any]]]:
         """Return the objects with a gap, and with the gap filled by every method."""
         centre = self.truth.shape[0] // 2 + offset
         mask = cross_gap(self.truth.shape, (centre, centre), width)
@@ -120,7 +122,7 @@ class _Body:
         filled = [counts, *(fill(counts, mask) for fill in fills.values())]
         return [reconstruct(np.where(mask, each / self.scale, self.intensity), self.truth) for each in filled]
 
-    def plane(self, found: Sequence[NDArray[np.complex128]], methods: list[str]) -> xr.Dataset:
+    def plane(self, found: Sequence[NDArray[np.complexfloating[Any, Any]]], methods: list[str]) -> xr.Dataset:
         """Return the plane through the centre, cut to the object."""
         middle = self.support.shape[0] // 2
         rows, columns = (np.flatnonzero(self.support[middle].any(axis=axis)) for axis in (1, 0))

@@ -6,7 +6,7 @@ or filled. Arrays are (z, y, x), with the peak and the object's centre near voxe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,9 +19,12 @@ from braggworks.evaluation.gap_artefacts import AXIS, Diffracted, WholeFill
 from braggworks.evaluation.oversampling import MOST
 from braggworks.evaluation.real_space import strain
 from braggworks.inpainting.interpolation import interpolate
+from braggworks.phasing.alignment import align
+from braggworks.phasing.likelihood import free_voxels
+from braggworks.phasing.schedule import Pattern, Phased
 from braggworks.seeds import generator
 
-Complex = NDArray[np.complex128]
+Complex = NDArray[np.complexfloating[Any, Any]]
 Bool = NDArray[np.bool_]
 
 COMPLETE = "complete"
@@ -31,6 +34,10 @@ _SUPPORT = 0.3  # modulus, relative to the largest, above which a voxel belongs 
 _STREAK = 1.0  # expected counts above which a voxel of the gap lies on a streak
 _SMOOTH_PX = 1.5
 _MARGIN = 3
+
+
+PhaseAll = Callable[[Pattern, int], Phased]
+"""Phases a pattern from several starts that a seed names, and returns the best run."""
 
 
 class Strategy(NamedTuple):
@@ -79,27 +86,43 @@ def mask_strategies(
     return found, gap
 
 
-def align(found: Complex, truth: Complex) -> Complex:
-    """Return a reconstruction moved onto the truth, or its twin if that is more alike, by whole voxels; phase 0 on it.
-
-    Phase retrieval knows neither place, nor constant phase, nor an object from its mirrored conjugate.
+def score_masking(
+    particles: Sequence[Diffracted],
+    fills: Mapping[str, WholeFill],
+    phase: PhaseAll,
+    width: int,
+    offset: int,
+) -> xr.Dataset:
+    """Phase the patterns of several particles under every strategy, and compare the objects with the truth.
 
     Parameters
     ----------
-    found, truth
-        (z, y, x) objects.
+    particles
+        The truth.
+    fills
+        What fills the gap, by name.
+    phase
+        Phases one pattern; the same starts and voxels kept out for all strategies of a particle.
+    width, offset
+        As for `mask_strategies`.
 
     Returns
     -------
-    ndarray
-        (z, y, x) complex128.
+    xarray.Dataset
+        That of `score_strategies` for the first particle, but for ``strain_rmse``, ``modulus_rmse`` and ``free_llk``
+        (strategy, particle), NaN where a truth has none or all runs diverged.
     """
-    moved: dict[float, Complex] = {}
-    for each in (np.asarray(found, np.complex128), np.conj(np.flip(found)).astype(np.complex128)):
-        overlap = np.fft.ifftn(np.fft.fftn(truth) * np.conj(np.fft.fftn(each)))
-        best = np.unravel_index(int(np.abs(overlap).argmax()), overlap.shape)
-        moved[float(np.abs(overlap[best]))] = np.roll(each, best, (0, 1, 2)) * np.exp(1j * np.angle(overlap[best]))
-    return moved[max(moved)]
+    pictures, errors = [], []
+    for number, particle in enumerate(particles):
+        strategies, gap = mask_strategies(np.abs(particle.amplitude) ** 2, fills, width, offset, number)
+        free = free_voxels(gap.shape, gap, generator("masking", number, "free"))
+        runs = {name: phase(Pattern(*each, free), number) for name, each in strategies.items()}
+        scores = score_strategies({name: run.found for name, run in runs.items()}, particle, gap)
+        scores["free_llk"] = ("strategy", [np.nan, *(run.free_llk for run in runs.values())])
+        pictures.append(scores)
+        errors.append(scores[["strain_rmse", "modulus_rmse", "free_llk"]])
+    together = xr.concat(errors, "particle").transpose("strategy", "particle")
+    return pictures[0].drop_vars(list(together.data_vars)).merge(together).assign_attrs(n=len(particles), gap_px=width)
 
 
 def score_strategies(phased: Mapping[str, Complex], particle: Diffracted, gap: Bool) -> xr.Dataset:
@@ -127,7 +150,7 @@ def score_strategies(phased: Mapping[str, Complex], particle: Diffracted, gap: B
     support = modulus > _SUPPORT * modulus.max()
     inside = binary_erosion(support)
     names = ["truth", *phased]
-    objects = [truth, *(align(found, truth) for found in phased.values())]
+    objects = [truth, *(align(found, truth, fine=False) for found in phased.values())]
     # The scale of a reconstruction is that of its counts.
     objects = [each * (np.sqrt((modulus[support] ** 2).sum() / (np.abs(each[support]) ** 2).sum())) for each in objects]
     strains = [strain(each, particle.g_per_angstrom, particle.voxel_angstrom, AXIS) for each in objects]

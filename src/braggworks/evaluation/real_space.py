@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 
 Float = NDArray[np.float64]
-Complex = NDArray[np.complex128]
+Complex = NDArray[np.complexfloating[Any, Any]]
 Bool = NDArray[np.bool_]
 
 

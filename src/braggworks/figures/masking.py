@@ -52,7 +52,7 @@ class Strategies:
     gap
         True in the gap of the detector image, (n, n).
     strain_rmse, modulus_rmse
-        Differences from the truth, shape (S,).
+        Differences from the truth, means over the particles, shape (S,).
     """
 
     names: list[str]

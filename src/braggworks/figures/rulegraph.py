@@ -21,7 +21,7 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "particles": ("cut_crystals",),
     "relax": ("relax_batch",),
     "scatter": ("scatter_batch", "grid_batch", "compare_engines", "cut_shard", "write_manifest"),
-    "pynx": ("scatter_batch_pynx", "phase_strategies"),
+    "pynx": ("scatter_batch_pynx",),
     "learn": (
         "simulate_batch",
         "show_steps",
@@ -29,7 +29,6 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         "train_network",
         "evaluate_network",
         "sweep_network",
-        "mask_strategies",
         "check_network",
         "train_variant",
         "evaluate_variant",

@@ -18,14 +18,12 @@ from braggworks.targets import (
     draws_isosurface,
     figure_inputs,
     figure_names,
-    made_sweeps,
     patterns_file,
     release_shards,
     release_sidecars,
     report_inputs,
     scan_source,
     simulated_particle,
-    strategies_patterns,
     sweep_inputs,
     warm_start,
 )
@@ -222,13 +220,10 @@ def _study_jobs(config: Config) -> Iterator[Job]:
 
 def _sweep_jobs(config: Config) -> Iterator[Job]:
     paths = Paths(config.results)
-    for sweep in made_sweeps(config):
+    for sweep in config.sweeps:
         assert config.training is not None  # noqa: S101
         weights = paths.weights(config.training.release)
         yield Job("sweep_network", (paths.sweep(sweep.kind),), (*sweep_inputs(config, sweep.kind), weights), sweep.kind)
-        if sweep.kind == "masking":
-            yield Job("mask_strategies", (paths.strategies,), (*strategies_patterns(config), weights))
-            yield Job("phase_strategies", (paths.phased_strategies,), (paths.strategies,))
 
 
 def _scan_jobs(config: Config) -> Iterator[Job]:

@@ -1,109 +1,108 @@
 """Iterative phase retrieval by PyNX (Favre-Nicolin et al., J. Appl. Cryst. 53, 1404 (2020), 10.1107/S1600576720010985).
 
-PyNX is imported when something is phased, by its scipy backend, which is the one that needs no GPU.
+PyNX is imported when something is phased. Its scipy backend, which needs no GPU, knows neither `SupportRule.border_px`
+nor `SupportRule.expand_px`, which it accepts and leaves undone, nor partial coherence.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-# As published for the standard runs: M. Masto's thesis, 4.5.
-_AUTOCORRELATION = (0.09, 0.11)
-_SMOOTH_WIDTH = (2.0, 0.5, 600)
-_POST_EXPAND = (1, -2)
-_FREE = 0.02
-_LARGEST_SUPPORT = 0.5
+from braggworks.phasing.likelihood import judge
+from braggworks.phasing.schedule import Pattern, Phased, Schedule, Start, Step
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """Cycles of each algorithm, one after the other, and how the support follows the object.
-
-    Parameters
-    ----------
-    hio, raar, er
-        Cycles of hybrid input-output, relaxed averaged alternating reflections, and error reduction.
-    threshold
-        Share of the root mean square modulus above which a voxel stays in the support.
-    period
-        Cycles between updates of the support.
-    """
-
-    hio: int
-    raar: int
-    er: int
-    threshold: float
-    period: int
-
-
-@dataclass(frozen=True)
-class Phased:
-    """A reconstruction.
+def phase(
+    pattern: Pattern,
+    schedule: Schedule,
+    starts: Sequence[Start],
+    report: Callable[[int], object] = lambda cycles: None,
+    device: str = "cpu",
+) -> list[Phased]:
+    """Phase a pattern from every start, one after the other.
 
     Parameters
     ----------
-    found
-        (z, y, x) complex object, its centre near voxel n // 2.
-    support
-        (z, y, x), true inside.
-    free_llk
-        Poisson log-likelihood of voxels that took no part (Favre-Nicolin et al., Sci. Rep. 10, 2664 (2020),
-        10.1038/s41598-020-57561-2); lower is better. Not comparable with that of PyNX on a GPU.
-    """
+    pattern, schedule, starts, report
+        As for `braggworks.phasing.iterative.phase`.
+    device
+        ``cpu`` for PyNX's scipy backend, ``cuda`` for its own on a GPU. PyNX keeps the backend that a process chose
+        first.
 
-    found: NDArray[np.complex64]
-    support: NDArray[np.bool_]
-    free_llk: float
-
-
-def phase(counts: NDArray[Any], mask: NDArray[np.bool_], schedule: Schedule, seed: int) -> Phased:
-    """Phase one pattern from a random start inside its autocorrelation.
-
-    Parameters
-    ----------
-    counts
-        (z, y, x), with the peak near voxel n // 2.
-    mask
-        True where the amplitude is free, because nothing was measured.
-    schedule
-        What is done.
-    seed
-        Of the random start; PyNX draws from numpy's global generator, which is set to it.
+    Returns
+    -------
+    list
+        One reconstruction for each start. Both likelihoods are computed here, as `braggworks.phasing.likelihood` says,
+        because PyNX's own differs between its backends.
 
     Raises
     ------
     ImportError
         If PyNX is not installed.
     """
-    os.environ["PYNX_PU"] = "cpu"
+    os.environ["PYNX_PU"] = device
     from pynx import cdi as pynx
 
-    np.random.seed(seed)  # noqa: NPY002 - the generator that PyNX draws from
-    cdi = pynx.CDI(np.fft.fftshift(counts).astype(np.float32), mask=np.fft.fftshift(mask).astype(np.int8))
-    for start in (
-        pynx.InitFreePixels(ratio=_FREE),
-        pynx.AutoCorrelationSupport(threshold=_AUTOCORRELATION),
-        pynx.InitObjRandom(src="support", amin=0.8, amax=1, phirange=0.5),
-        pynx.ScaleObj(method="F"),
-    ):
-        cdi = start * cdi
-    update = pynx.SupportUpdate(
-        threshold_relative=schedule.threshold,
-        smooth_width=_SMOOTH_WIDTH,
-        post_expand=_POST_EXPAND,
-        max_fraction=_LARGEST_SUPPORT,
+    axes = pattern.counts.ndim
+    return [_run(pynx, pattern, schedule, starts[k], k % axes, report) for k in range(len(starts))]
+
+
+def _run(  # noqa: PLR0917 - PyNX itself is the sixth
+    pynx: Any, pattern: Pattern, schedule: Schedule, start: Start, axis: int, report: Callable[[int], object]
+) -> Phased:
+    cdi = pynx.CDI(
+        _from_centre(pattern.counts.astype(np.float32)),
+        support=_from_centre(start.support.astype(np.int8)),
+        obj=_from_centre(start.found),
+        mask=_from_centre(pattern.mask.astype(np.int8)),
     )
-    for algorithm, cycles in ((pynx.HIO, schedule.hio), (pynx.RAAR, schedule.raar), (pynx.ER, schedule.er)):
-        for begun in range(0, cycles, schedule.period):
-            cdi = algorithm(calc_llk=0) ** min(schedule.period, cycles - begun) * cdi
-            cdi = update * cdi
-    # Voxels without a count have no logarithm, which PyNX takes and drops.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cdi = pynx.LLK() * cdi
-    free = cdi.get_llk()[3]
-    return Phased(cdi.get_obj(shift=True).astype(np.complex64), cdi.get_support(shift=True) > 0, float(free))
+    if pattern.free.any():
+        cdi.set_free_pixel_mask(_from_centre(pattern.free))
+    rule, why = schedule.support, ""
+    update = pynx.SupportUpdate(
+        threshold_relative=start.threshold,
+        smooth_width=rule.smooth_px,
+        update_border_n=rule.border_px,
+        post_expand=rule.expand_px or None,
+        max_fraction=rule.largest,
+    )
+    try:
+        for step in schedule.steps:
+            for begun in range(0, step.cycles, rule.period):
+                number = min(rule.period, step.cycles - begun)
+                cdi = _algorithm(pynx, step, schedule, number, axis) * cdi
+                report(number)
+                if step.algorithm != "DETWIN":
+                    cdi = update * cdi
+    except (pynx.SupportTooSmall, pynx.SupportTooLarge) as error:
+        why = " ".join(str(error).split())
+    support = cdi.get_support(shift=True) > 0
+    found = (cdi.get_obj(shift=True) * support).astype(np.complex64)
+    return _judged(pattern, found, support, why)
+
+
+def _algorithm(pynx: Any, step: Step, schedule: Schedule, cycles: int, axis: int) -> Any:
+    coherence = schedule.coherence
+    refined = coherence.period if coherence else 0
+    if step.algorithm == "DETWIN":
+        return pynx.DetwinHIO(detwin_axis=axis, nb_cycle=cycles, beta=schedule.beta)
+    if step.algorithm == "ER":
+        return pynx.ER(update_psf=refined) ** cycles
+    return getattr(pynx, step.algorithm)(beta=schedule.beta, update_psf=refined) ** cycles
+
+
+def _judged(pattern: Pattern, found: NDArray[np.complex64], support: NDArray[np.bool_], why: str) -> Phased:
+    expected = np.abs(np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(found), norm="ortho"))) ** 2
+    llk = free = float("inf")
+    if not why:
+        llk, free = judge(pattern.counts, pattern.mask, pattern.free, expected, int(support.sum()))
+    return Phased(found, support, llk, free, why)
+
+
+def _from_centre(values: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(np.fft.ifftshift(values))

@@ -16,7 +16,7 @@ from braggworks.images import bound_folders, image_state, settings
 from braggworks.paths import container_image
 from braggworks.preflight.environments import STAGES
 from braggworks.preflight.profiles import Profile
-from braggworks.targets import compares_engines, find_scan, made_sweeps, measured_scan
+from braggworks.targets import compares_engines, find_scan, measured_scan
 
 _STATES = {
     "missing": "are missing",
@@ -54,7 +54,7 @@ def check_containers(config: Config, profile: Profile) -> None:
 
 def _check_images(config: Config) -> None:
     by_name = any(isinstance(c, AtomisticCampaign) and c.diffraction.engine == "pynx" for c in config.campaigns)
-    asked = by_name or compares_engines(config) or any(sweep.kind == "masking" for sweep in made_sweeps(config))
+    asked = by_name or compares_engines(config)
     stages = [*STAGES, "pynx"] if asked else list(STAGES)
     states = {stage: image_state(stage) for stage in stages}
     for state, told in _STATES.items():

@@ -199,9 +199,9 @@ def sweep_records(sweep: xr.Dataset) -> list[Record]:
         return records
     if kind == "masking":
         for strategy in map(str, sweep["strategy"].values[1:]):
-            at = sweep.sel(strategy=strategy)
+            at = sweep.sel(strategy=strategy).mean("particle")
             for what in ("strain_rmse", "modulus_rmse", "free_llk"):
-                records.append(Record(f"sweep.masking.{strategy}.{what}", float(at[what]), "1", n=1))
+                records.append(Record(f"sweep.masking.{strategy}.{what}", float(at[what]), "1", n=n))
         return records
     if kind == "strain":
         for width in map(int, sweep["gap_width"].values):

@@ -124,10 +124,10 @@ _FIXED: dict[str, tuple[str, str]] = {
     ),
     "sweep-masking": (
         "Phasing around a gap, and through a filled one",
-        "One noisy pattern with a cross gap, phased by PyNX from the same random starts with the gap's amplitudes left "
-        "free, free on the streaks only, taken for zeros, or filled; beside it the object itself, and what is phased "
-        "without a gap. Above, the calculated pattern; errors are differences from the object. After Masto's thesis, "
-        "Fig. 3.24 and 3.25.",
+        "Noisy patterns with a cross gap, phased from the same random starts with the gap's amplitudes left free, free "
+        "on the streaks only, taken for zeros, or filled; beside it the object itself, and what is phased without a "
+        "gap. Pictures of the first particle, the calculated pattern above; the errors, differences from the object, "
+        "are means over all. After Masto's thesis, Fig. 3.24 and 3.25.",
     ),
     "sweep-skipped": (
         "Time and error against skipped pixels",

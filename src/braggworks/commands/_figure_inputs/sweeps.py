@@ -91,13 +91,16 @@ def read_strategies(path: str) -> Strategies:
     """Return what was phased of a pattern with a gap. Raises `FileError`."""
     data = load_scores(path)
     with reading(path):
-        arrays = ("modulus", "strain", "projection", "strain_rmse", "modulus_rmse")
+        arrays = ("modulus", "strain", "projection")
+        errors = data[["strain_rmse", "modulus_rmse"]].mean("particle")
         support, gap = (data[name].values.astype(bool) for name in ("support", "gap"))
         return Strategies(
             names=[str(name) for name in data["strategy"].values],
             support=support,
             gap=gap,
             **{name: data[name].values for name in arrays},
+            strain_rmse=errors["strain_rmse"].values,
+            modulus_rmse=errors["modulus_rmse"].values,
         )
 
 
