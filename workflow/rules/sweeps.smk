@@ -23,4 +23,3 @@ rule sweep_network:
     shell:
         "braggworks sweep {input.data:q} --recipe {params.recipe:q} --weights {input.weights:q} --output {output:q}"
         " --threads {threads} > {log:q} 2>&1"
-
