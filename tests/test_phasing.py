@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-from dataclasses import replace
+import json
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from phasing_inputs import diffract, faceted, pattern_of
 from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter
 from workflow_project import ENVIRONMENTS
 
-from braggworks.errors import PhasingError
-from braggworks.phasing import iterative, support
+from braggworks.errors import MissingToolError, PhasingError
+from braggworks.phasing import iterative, pynx_process, support
 from braggworks.phasing.alignment import align, correlation, likeness, twin
 from braggworks.phasing.iterative import phase
 from braggworks.phasing.likelihood import free_voxels, poisson_llk
@@ -271,23 +272,6 @@ def test_runs_are_chosen_by_either_measure(runs: tuple[Pattern, list[Phased]]) -
 
 # --- PyNX ---
 
-_PYNX = """
-import sys
-import numpy as np
-from braggworks.phasing.pynx_cdi import phase
-from braggworks.phasing.schedule import Pattern, Schedule, Start, Step, SupportRule
-held = np.load(sys.argv[1])
-rule = SupportRule((0.3, 0.3), (1.5, 0.8, 200), period=20)
-out = {}
-for name, steps in {"er": [("ER", 60)], "whole": [("HIO", 60), ("RAAR", 150), ("ER", 100)]}.items():
-    schedule = Schedule(tuple(Step(*step) for step in steps), rule)
-    for k in range(len(held["counts"])):
-        pattern = Pattern(held["counts"][k], held["mask"][k], held["free"][k])
-        found = phase(pattern, schedule, [Start(held["found"][k], held["support"][k], 0.3)])[0]
-        out[f"{name}{k}"], out[f"{name}{k}_free_llk"] = found.found, found.free_llk
-np.savez(sys.argv[2], **out)
-"""
-
 
 def amplitude_error(pattern: Pattern, found: np.ndarray) -> float:
     """Return the relative error of the amplitudes."""
@@ -297,31 +281,39 @@ def amplitude_error(pattern: Pattern, found: np.ndarray) -> float:
 
 
 @pytest.mark.needs_pynx
-def test_pynx_ends_where_we_do(tmp_path: Path) -> None:
-    program = ENVIRONMENTS / "pynx" / "bin" / "python"
-    if not (program.parent / "braggworks").exists():
+def test_pynx_ends_where_we_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not (ENVIRONMENTS / "pynx" / "bin" / "braggworks").exists():
         pytest.skip("PyNX is not installed: `make pynx`")
+    monkeypatch.setattr(sys, "prefix", str(ENVIRONMENTS / "learn"))
     rule = SupportRule((0.3, 0.3), (1.5, 0.8, 200), period=20)
     whole = Schedule((Step("HIO", 60), Step("RAAR", 150), Step("ER", 100)), rule)
+    short = Schedule((Step("ER", 60),), rule)
     mask = np.zeros((40,) * 3, bool)
     mask[:, 24:26] = True
-    patterns = [pattern_of(faceted(40, k, 1.0), 1e5, mask if k == 0 else None, seed=k) for k in range(5)]
-    starts = [replace(draw_start(pattern, whole, 0, k), threshold=0.3) for k, pattern in enumerate(patterns)]
-    arrays = {name: np.stack([getattr(each, name) for each in patterns]) for name in ("counts", "mask", "free")}
-    arrays |= {name: np.stack([getattr(each, name) for each in starts]) for name in ("found", "support")}
-    np.savez(tmp_path / "starts.npz", **arrays)
-    command = [str(program), "-c", _PYNX, str(tmp_path / "starts.npz"), str(tmp_path / "found.npz")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
-    assert done.returncode == 0, done.stderr
-    theirs = np.load(tmp_path / "found.npz")
-    for k, (pattern, start) in enumerate(zip(patterns, starts, strict=True)):
+    for k in range(5):
+        pattern = pattern_of(faceted(40, k, 1.0), 1e5, mask if k == 0 else None, seed=k)
+        start = replace(draw_start(pattern, whole, 0, k), threshold=0.3)
         # Error reduction does not amplify rounding: cycle by cycle, and update by update, both do the same.
-        ours = phase(pattern, Schedule((Step("ER", 60),), rule), [start])[0]
-        np.testing.assert_allclose(theirs[f"er{k}"], ours.found, atol=2e-3 * np.abs(ours.found).max())
+        (ours,), (theirs,) = (engine(pattern, short, [start]) for engine in (phase, pynx_process.phase))
+        np.testing.assert_allclose(theirs.found, ours.found, atol=2e-3 * np.abs(ours.found).max())
         # The others do; what is compared is where they end. Both are judged here, in one convention of likelihood: the
         # deviance per voxel, 1 for the true object. PyNX's own is the same on a CPU, and differs on a GPU.
-        ours = phase(pattern, whole, [start])[0]
-        errors = [amplitude_error(pattern, each) for each in (ours.found, theirs[f"whole{k}"])]
-        assert errors[1] == pytest.approx(errors[0], rel=0.05), (k, errors)
-        assert float(theirs[f"whole{k}_free_llk"]) == pytest.approx(ours.free_llk, rel=0.5)
-        assert correlation(np.abs(align(theirs[f"whole{k}"], ours.found)), np.abs(ours.found)) > 0.98
+        done: list[int] = []
+        (ours,), (theirs,) = (engine(pattern, whole, [start], done.append) for engine in (phase, pynx_process.phase))
+        assert sum(done) == 2 * whole.cycles
+        assert amplitude_error(pattern, theirs.found) == pytest.approx(amplitude_error(pattern, ours.found), rel=0.05)
+        assert theirs.free_llk == pytest.approx(ours.free_llk, rel=0.5)
+        assert correlation(np.abs(align(theirs.found, ours.found)), np.abs(ours.found)) > 0.98
+
+
+def test_a_machine_without_pynx_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "learn"))
+    pattern = pattern_of(faceted())
+    with pytest.raises(MissingToolError, match=r"PyNX is not installed .* run `make pynx`"):
+        pynx_process.phase(pattern, SHORT, [draw_start(pattern, SHORT, 0, 0)])
+
+
+def test_a_schedule_survives_the_way_to_pynx() -> None:
+    for schedule in (standard(detwin=10), replace(SHORT, coherence=Coherence())):
+        told = json.loads(json.dumps(asdict(schedule)))
+        assert pynx_process._schedule(told) == schedule
