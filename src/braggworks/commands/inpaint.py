@@ -17,14 +17,13 @@ examples:
 from __future__ import annotations
 
 import argparse
-import shlex
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from braggworks.commands._pictures import draw_with_figures
+from braggworks.commands._provenance import command_provenance
 from braggworks.commands._recipes import read_recipe
 from braggworks.commands.scan import add_reading_arguments, positive_int, read_usable
 from braggworks.errors import ScanError
@@ -122,7 +121,7 @@ def run(args: argparse.Namespace) -> None:
         _print(scores)
     print(f"{args.output}: {int(gap.mask.sum())} voxels filled in {seconds:.1f} s")
     if args.picture:
-        _draw(args.output, args.picture)
+        draw_with_figures(args.output, args.picture)
 
 
 def _work(args: argparse.Namespace) -> Work:
@@ -221,32 +220,11 @@ def _write(args: argparse.Namespace, scan: Scan, gap: Gap, found: Inpainted, lin
         "uncertainty": found.uncertainty,
         "predictions": found.predictions,
     }
-    attributes: dict[str, Any] = {"provenance": _provenance(args)}
+    attributes: dict[str, Any] = {"provenance": command_provenance(args.scan, args.weights)}
     if gap.cut:
         extra["measured"] = scan.counts
         attributes["peak"] = np.array(gap.cut.peak)
     write_scan(args.output, replace(scan, counts=found.counts, mask=None), extra, **attributes)
-
-
-def _provenance(args: argparse.Namespace) -> dict[str, str | None]:
-    """Return what made the filled scan: the command, the scan and the weights by their hashes, and the software."""
-    import torch
-
-    from braggworks import __version__
-    from braggworks.files import sha256_of
-    from braggworks.provenance import environment_digest
-
-    scan = Path(args.scan)
-    return {
-        "command": shlex.join(["braggworks", *sys.argv[1:]]),
-        "scan": scan.name,
-        # A folder of frames has no hash of its own.
-        "scan_sha256": sha256_of(scan) if scan.is_file() else None,
-        "weights_sha256": sha256_of(args.weights),
-        "braggworks": __version__,
-        "torch": torch.__version__,
-        "environment": environment_digest(),
-    }
 
 
 def _scores(scan: Scan, cut: Cut, work: Work, fillings: dict[str, NDArray[Any]]) -> dict[str, Any]:
@@ -269,19 +247,6 @@ def _scores(scan: Scan, cut: Cut, work: Work, fillings: dict[str, NDArray[Any]])
         "pcc": overall,
         "strata": strata,
     }
-
-
-def _draw(scan: str, picture: str) -> None:
-    """Let the environment that holds matplotlib draw."""
-    program = Path(sys.prefix).parent / "figures" / "bin" / "braggworks"
-    command = [str(program), "picture", scan, "--output", picture]
-    if not program.exists():
-        print(
-            f"no picture: there is no environment for figures here; {' '.join(['braggworks', *command[1:]])} draws it"
-        )
-        return
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    print((done.stdout or done.stderr).strip())
 
 
 def _print(scores: dict[str, Any]) -> None:

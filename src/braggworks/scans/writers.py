@@ -49,8 +49,8 @@ def write_scan(
         file["cxi_version"], file["number_of_entries"] = CXI_VERSION, 1
         file["entry_1/title"] = scan.title
         detector = file.create_group(_DETECTOR)
-        _voxels(detector, "data", scan.counts).attrs.update({"axes": ":".join(scan.axes), "units": "counts"})
-        _voxels(detector, "mask", scan.gap.astype(np.uint8)).attrs["meaning"] = "0: measured, 1: not measured"
+        voxels(detector, "data", scan.counts).attrs.update({"axes": ":".join(scan.axes), "units": "counts"})
+        voxels(detector, "mask", scan.gap.astype(np.uint8)).attrs["meaning"] = "0: measured, 1: not measured"
         file["entry_1/data_1/data"] = h5py.SoftLink(f"/{_DETECTOR}/data")
         if scan.pixel_m is not None:
             _quantity(detector, "y_pixel_size", scan.pixel_m[0], "m")
@@ -62,10 +62,10 @@ def write_scan(
         for name, value in scan.angles.items():
             _quantity(file, f"entry_1/sample_1/geometry_1/{name}", value, "deg")
         for name, values in (extra or {}).items():
-            _voxels(file.require_group(EXTRA_GROUP), name, values)
+            voxels(file.require_group(EXTRA_GROUP), name, values)
 
 
-def _voxels(group: h5py.Group, name: str, values: NDArray[Any]) -> h5py.Dataset:
+def voxels(group: h5py.Group, name: str, values: NDArray[Any]) -> h5py.Dataset:
     chunks = tuple(min(64, size) for size in values.shape)
     # gzip, because every program of the field reads it without a plugin.
     options = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}

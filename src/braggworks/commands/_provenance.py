@@ -1,0 +1,31 @@
+"""What a command that a person calls writes down about itself."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from braggworks import __version__
+from braggworks.files import sha256_of
+from braggworks.provenance import environment_digest
+
+
+def command_provenance(scan: str, weights: str | None = None, **more: str | int) -> dict[str, str | int | None]:
+    """Return what made a result: the command, the scan and the weights by their hashes, and the software."""
+    file = Path(scan)
+    found: dict[str, str | int | None] = {
+        "command": shlex.join(["braggworks", *sys.argv[1:]]),
+        "scan": file.name,
+        # A folder of frames has no hash of its own.
+        "scan_sha256": sha256_of(file) if file.is_file() else None,
+    }
+    if weights:
+        found["weights_sha256"] = sha256_of(weights)
+    return found | {
+        "braggworks": __version__,
+        "torch": version("torch"),
+        "environment": environment_digest(),
+        **more,
+    }

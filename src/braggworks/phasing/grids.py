@@ -1,0 +1,179 @@
+"""The grid that a pattern is phased on: how finely it is sampled, and how much of it is taken, how coarsely.
+
+Arrays are (z, y, x), with the peak near voxel n // 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import label
+
+from braggworks.errors import PhasingError
+
+_EDGE = 0.02  # of the autocorrelation's maximum, above which it is taken for the object's
+_LEAST = 2.0  # oversampling that phase retrieval needs
+_WANTED = 2.5  # and that binning leaves
+_BRIGHT = 0.3  # of the peak: a second maximum as bright is a second crystal
+_APART = 0.25  # of the array: nearer maxima are fringes of one peak
+_BYTES_PER_VOXEL = 120
+
+#: Sizes with small prime factors, which Fourier transforms are fast for and PyNX accepts.
+SIZES = sorted(
+    2 ** (a + 2) * 3**b * 5**c * 7**d
+    for a in range(10)
+    for b in range(5)
+    for c in range(4)
+    for d in range(3)
+    if 2 ** (a + 2) * 3**b * 5**c * 7**d <= 4096
+)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Which voxels of a scan are phased.
+
+    Parameters
+    ----------
+    start, extent
+        First voxel and voxels of the part that is taken, (z, y, x).
+    bins
+        Voxels that are summed along each axis.
+    """
+
+    start: tuple[int, ...]
+    extent: tuple[int, ...]
+    bins: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along each axis of what is phased."""
+        return tuple(n // b for n, b in zip(self.extent, self.bins, strict=True))
+
+    def take(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return the part of an array, its voxels summed."""
+        part = values[tuple(slice(first, first + n) for first, n in zip(self.start, self.extent, strict=True))]
+        blocks = [size for n, b in zip(self.shape, self.bins, strict=True) for size in (n, b)]
+        return np.asarray(part.reshape(blocks).sum(axis=tuple(range(1, 2 * part.ndim, 2))))
+
+
+def oversampling(counts: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> tuple[float, ...]:
+    """Return how many times more finely a pattern is sampled along each axis than its object's extent needs.
+
+    The extent is half that of the autocorrelation, the Fourier transform of the intensity, where it exceeds a fiftieth
+    of its maximum. That leaves out the autocorrelation's corners, so that the ratio is an upper estimate, by a tenth or
+    so for faceted crystals.
+
+    Parameters
+    ----------
+    counts
+        (z, y, x).
+    mask
+        True where nothing was measured.
+    """
+    values = np.asarray(counts if mask is None else np.where(mask, 0, counts), np.float32)
+    found = np.abs(np.fft.fftshift(np.fft.fftn(values)))
+    parts, _ = label(found > _EDGE * found.max())
+    inside = parts == parts[tuple(n // 2 for n in found.shape)]
+    ratios = []
+    for axis, size in enumerate(found.shape):
+        line = np.flatnonzero(inside.any(axis=tuple(a for a in range(found.ndim) if a != axis)))
+        ratios.append(2 * size / (line[-1] - line[0] + 1))
+    return tuple(ratios)
+
+
+def choose_grid(
+    counts: NDArray[Any],
+    mask: NDArray[np.bool_],
+    peak: tuple[int, ...],
+    size: int,
+    bins: tuple[int, ...] | None = None,
+) -> Grid:
+    """Choose the part around the peak, and the binning that leaves an oversampling of 2.5 or more.
+
+    Parameters
+    ----------
+    counts, mask
+        The scan, and true where nothing was measured.
+    peak
+        Voxel (z, y, x) of the Bragg peak.
+    size
+        Voxels per axis at most, before binning.
+    bins
+        Voxels to sum along each axis; None to choose.
+
+    Raises
+    ------
+    PhasingError
+        If an axis is sampled less than twice as finely as the object needs, has fewer than 8 voxels around the peak,
+        or the array does not fit into memory.
+    """
+    names = "zyx"
+    room = [2 * min(at, n - at) for at, n in zip(peak, counts.shape, strict=True)]
+    extent = [max((each for each in SIZES if each <= min(size, n)), default=0) for n in room]
+    for axis, n in enumerate(extent):
+        if n < 8:
+            raise PhasingError(
+                f"The peak is {room[axis] // 2} voxels from the edge of axis {names[axis]}, and phasing needs 4: "
+                "take a scan in which it lies further inside."
+            )
+    start = [at - n // 2 for at, n in zip(peak, extent, strict=True)]
+    whole = Grid(tuple(start), tuple(extent), (1,) * len(extent))
+    part, hidden = whole.take(counts), whole.take(mask) > 0
+    ratios = oversampling(part, hidden)
+    check_oversampling(ratios)
+    if bins is None:
+        bins = tuple(max(1, int(ratio / _WANTED)) for ratio in ratios)
+    check_oversampling(tuple(ratio / b for ratio, b in zip(ratios, bins, strict=True)), "after binning ")
+    extent = [max((each * b for each in SIZES if each * b <= n), default=b) for n, b in zip(extent, bins, strict=True)]
+    start = [at - n // 2 for at, n in zip(peak, extent, strict=True)]
+    return Grid(tuple(start), tuple(extent), bins)
+
+
+def check_oversampling(ratios: tuple[float, ...], when: str = "") -> None:
+    """Raise `PhasingError` if an axis is sampled less than twice as finely as the object needs."""
+    for axis, ratio in enumerate(ratios):
+        if ratio < _LEAST:
+            raise PhasingError(
+                f"Axis {'zyx'[axis]} is {when}oversampled {ratio:.2f} times, {_LEAST - ratio:.2f} less than the "
+                f"{_LEAST:g} that phase retrieval needs: measure with finer steps or from further away, or bin less."
+            )
+
+
+def check_one_peak(counts: NDArray[Any], mask: NDArray[np.bool_], peak: tuple[int, ...]) -> None:
+    """Raise `PhasingError` if there is a second peak, nearly as bright, far from the first."""
+    smooth = np.where(mask, 0, counts).astype(np.float32)
+    for axis in range(smooth.ndim):
+        smooth = (np.roll(smooth, 1, axis) + smooth + np.roll(smooth, -1, axis)) / 3
+    parts, number = label(smooth > _BRIGHT * smooth.max())
+    for part in range(1, number + 1):
+        place = np.unravel_index(int(np.where(parts == part, smooth, -1).argmax()), smooth.shape)
+        if any(abs(a - b) > _APART * n for a, b, n in zip(place, peak, smooth.shape, strict=True)):
+            raise PhasingError(
+                f"The scan has two peaks, at (z, y, x) = {tuple(map(int, peak))} and {tuple(map(int, place))}: two "
+                "crystals are in the beam; mask one of them, or crop the scan around the other."
+            )
+
+
+def check_memory(shape: tuple[int, ...], starts: int, available: int) -> None:
+    """Raise `PhasingError` if objects of a shape do not fit into memory, with the size that does.
+
+    Parameters
+    ----------
+    shape
+        Of the pattern.
+    starts
+        Objects that are held.
+    available
+        Bytes.
+    """
+    each = _BYTES_PER_VOXEL + 10 * starts
+    if each * float(np.prod(shape)) > available:
+        fits = max(size for size in SIZES if each * size**3 <= available or size == SIZES[0])
+        raise PhasingError(
+            f"{'x'.join(map(str, shape))} voxels and {starts} starts need {each * float(np.prod(shape)) / 2**30:.1f} "
+            f"GiB, and {available / 2**30:.1f} GiB are free: give --crop {fits}, or fewer --starts."
+        )

@@ -1,0 +1,161 @@
+"""Where the voxels of a scan lie in reciprocal space, and those of its object in the laboratory.
+
+Laboratory frame: x, y (up) and z (along the beam) are right-handed; rows of the detector run down, columns along +x.
+A vector is (x, y, z). Reciprocal lengths are crystallographer's, in 1/angstrom, without 2 pi.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from braggworks.errors import ScanError
+from braggworks.scans.scan import Scan
+
+Float = NDArray[np.float64]
+
+_EV_ANGSTROM = 12398.419843320026  # h c
+_UP, _SIDE, _BEAM = np.array([0.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Diffractometer:
+    """Names of a beamline's angles: the detector's two, from the inner to the outer turn, and what is rocked."""
+
+    name: str
+    in_plane: str  # turns the detector about the vertical
+    out_of_plane: str  # lifts the detector
+    rocked: str
+    axis: tuple[float, float, float]  # that the rocked angle turns about
+
+
+DIFFRACTOMETERS = (
+    Diffractometer("34-ID-C", "delta", "gamma", "theta", (0.0, 1.0, 0.0)),
+    Diffractometer("ID01", "nu", "delta", "eta", (-1.0, 0.0, 0.0)),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """How indices of a pattern become reciprocal space.
+
+    Parameters
+    ----------
+    steps
+        (3, 3): the change of q in 1/angstrom for one voxel along z (rocking), y and x of the array, a row each.
+    q
+        Scattering vector in the middle of the pattern, 1/angstrom.
+    diffractometer
+        Name of the convention.
+    """
+
+    steps: Float
+    q: Float
+    diffractometer: str
+
+    def axes(self, shape: tuple[int, ...]) -> Float:
+        """Return the edges of the object's voxels, (3, 3), a row each along z, y and x of an array, in angstrom."""
+        return np.asarray(np.linalg.inv(self.steps * np.array(shape)[:, None]).T)
+
+
+def geometry_of(
+    scan: Scan, peak: tuple[int, int, int] | None = None, roi_origin: tuple[int, int] = (0, 0)
+) -> Geometry | None:
+    """Return the geometry of a scan; None if energy, distance, pixels or angles are not known.
+
+    The detector's angles are taken for those of its middle: of its dark or white field where that is larger than a
+    frame, of the frames otherwise.
+
+    Parameters
+    ----------
+    scan
+        With the angles of `DIFFRACTOMETERS`; the rocked one holds one value for each step.
+    peak
+        Voxel of the Bragg peak, which `Geometry.q` belongs to; the middle otherwise.
+    roi_origin
+        First (row, column) of the frames in a larger field.
+
+    Raises
+    ------
+    ScanError
+        If the rocked angle does not change.
+    """
+    if scan.energy_ev is None or scan.distance_m is None or scan.pixel_m is None:
+        return None
+    for known in DIFFRACTOMETERS:
+        names = (known.in_plane, known.out_of_plane, known.rocked)
+        if all(name in scan.angles for name in names) and scan.angles[known.rocked].size == scan.counts.shape[0]:
+            break
+    else:
+        return None
+    wave = scan.energy_ev / _EV_ANGSTROM
+    step = float(np.mean(np.diff(scan.angles[known.rocked])))
+    if step == 0:
+        raise ScanError(f"{scan.source}: the angle {known.rocked} does not change over the scan: check the file.")
+    turn, lift = (float(np.deg2rad(np.mean(scan.angles[name]))) for name in names[:2])
+    detector = _turn(_UP, turn) @ _turn(_SIDE, -lift)
+    frame = scan.counts.shape[1:]
+    fields = [field.shape for field in (scan.dark, scan.white_field) if field is not None and field.shape != frame]
+    middle = (
+        [n / 2 - first for n, first in zip(fields[0], roi_origin, strict=True)] if fields else [n / 2 for n in frame]
+    )
+    across = [size / scan.distance_m for size in scan.pixel_m]
+    at = peak[1:] if peak else tuple(n // 2 for n in frame)
+    offset = [(here - there) * size for here, there, size in zip(at, middle, across, strict=True)]
+    outgoing = detector @ (_BEAM - offset[0] * _UP + offset[1] * _SIDE)
+    q = wave * (outgoing / np.linalg.norm(outgoing) - _BEAM)
+    # Turning the sample by an angle moves the measured point of its reciprocal space by the opposite one.
+    rocking = -np.deg2rad(step) * np.cross(np.array(known.axis), q)
+    rows = detector @ (-_UP * wave * across[0])
+    columns = detector @ (_SIDE * wave * across[1])
+    return Geometry(np.stack([rocking, rows, columns]), q, known.name)
+
+
+def binned(geometry: Geometry, factors: tuple[int, ...]) -> Geometry:
+    """Return the geometry of a pattern whose voxels are sums over `factors` along each axis."""
+    return Geometry(geometry.steps * np.array(factors)[:, None], geometry.q, geometry.diffractometer)
+
+
+def orthogonal(
+    found: NDArray[np.complexfloating], geometry: Geometry, margin: float = 4.0, level: float = 0.1
+) -> tuple[NDArray[np.complex128], float]:
+    """Return an object on a grid of cubes along the laboratory's axes.
+
+    Parameters
+    ----------
+    found
+        (z, y, x) object on the pattern's conjugate axes, its centre at n // 2.
+    geometry
+        Of its pattern.
+    margin
+        Voxels left around the object.
+    level
+        Share of the largest modulus above which a voxel belongs to it.
+
+    Returns
+    -------
+    object
+        Axes (z: along the beam, y: up, x), linearly interpolated, its centre at n // 2.
+    voxel
+        Edge of a voxel in angstrom: the cube root of the old voxels' volume.
+    """
+    axes = geometry.axes(found.shape)
+    voxel = float(abs(np.linalg.det(axes)) ** (1 / 3))
+    centre = np.array([n // 2 for n in found.shape])
+    inside = np.argwhere(np.abs(found) > level * np.abs(found).max()) - centre
+    reach = np.abs(inside @ axes).max(axis=0) / voxel + margin
+    sizes = [2 * int(np.ceil(each)) for each in reach[::-1]]
+    z, y, x = np.meshgrid(*((np.arange(n) - n // 2) * voxel for n in sizes), indexing="ij")
+    index = np.stack([x, y, z], axis=-1) @ np.linalg.inv(axes) + centre
+    places = np.moveaxis(index, -1, 0)
+    parts = [map_coordinates(part, places, order=1) for part in (found.real, found.imag)]
+    return parts[0] + 1j * parts[1], voxel
+
+
+def _turn(axis: Float, angle: float) -> Float:
+    """Return the matrix that turns a vector about a unit vector by an angle in radians (Rodrigues)."""
+    cross = np.cross(axis, np.eye(3)).T
+    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
