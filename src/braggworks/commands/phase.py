@@ -163,7 +163,7 @@ def _schedule(args: argparse.Namespace) -> Schedule:
     if not schedule.cycles:
         raise PhasingError("--hio, --raar and --er are all 0: ask for some cycles.")
     # PyNX's CPU backend knows no partial coherence.
-    coherent = args.full_coherence or args.method == "pynx"
+    coherent = args.full_coherence or (args.method == "pynx" and args.device != "cuda")
     return replace(schedule, coherence=None if coherent else Coherence(period=args.support_period))
 
 
@@ -178,14 +178,11 @@ def _announce(args: argparse.Namespace, work: Work) -> None:
 
     grid, pattern = work.grid, work.pattern
     ratios = ", ".join(f"{ratio:.1f}" for ratio in oversampling(pattern.counts, pattern.mask))
-    print(
-        f"{'grid':<13}{'x'.join(map(str, grid.shape))}, of {'x'.join(map(str, grid.extent))} from {grid.start}, ",
-        end="",
-    )
-    print(f"binned {'x'.join(map(str, grid.bins))}; oversampling (z, y, x) about {ratios}")
-    print(
-        f"{'counts':<13}{pattern.counts.sum():.4g}, {pattern.mask.mean():.2%} masked, {pattern.free.mean():.2%} kept out"
-    )
+    shape, extent, bins = ("x".join(map(str, each)) for each in (grid.shape, grid.extent, grid.bins))
+    print(f"{'grid':<13}{shape}: {extent} voxels from {grid.start}, binned {bins}")
+    print(f"{'oversampling':<13}{ratios} along z, y, x, or a little less")
+    masked, kept_out = pattern.mask.mean(), pattern.free.mean()
+    print(f"{'counts':<13}{pattern.counts.sum():.4g}, {masked:.2%} masked, {kept_out:.2%} kept out")
     steps = " + ".join(f"{step.cycles} {step.algorithm}" for step in work.schedule.steps)
     print(f"{'runs':<13}{args.starts} starts of {steps} by {args.method}, the best {args.best} by {args.by}")
     where = f"{work.geometry.diffractometer}" if work.geometry else "unknown, so that neither strain nor lengths are"
@@ -301,10 +298,9 @@ def _laboratory(
         "voxel": (np.array(voxel), "angstrom"),
         "q": (geometry.q, "1/angstrom"),
     }
-    return {
-        f"laboratory/{name}": (np.asarray(values, _kind(values)), units) for name, (values, units) in volumes.items()
-    }
+    return {f"laboratory/{name}": (_short(values), units) for name, (values, units) in volumes.items()}
 
 
-def _kind(values: NDArray[Any]) -> str:
-    return "f4" if values.ndim == 3 and values.dtype.kind == "f" else values.dtype.str
+def _short(values: NDArray[Any]) -> NDArray[Any]:
+    """Return volumes in single precision."""
+    return values.astype("f4") if values.ndim == 3 and values.dtype.kind == "f" else values

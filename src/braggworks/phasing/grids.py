@@ -145,7 +145,7 @@ def check_oversampling(ratios: tuple[float, ...], when: str = "") -> None:
 
 def check_one_peak(counts: NDArray[Any], mask: NDArray[np.bool_], peak: tuple[int, ...]) -> None:
     """Raise `PhasingError` if there is a second peak, nearly as bright, far from the first."""
-    smooth = np.where(mask, 0, counts).astype(np.float32)
+    smooth = np.where(mask, 0, counts).astype(np.float64)
     for axis in range(smooth.ndim):
         smooth = (np.roll(smooth, 1, axis) + smooth + np.roll(smooth, -1, axis)) / 3
     parts, number = label(smooth > _BRIGHT * smooth.max())

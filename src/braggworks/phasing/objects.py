@@ -31,7 +31,7 @@ def without_ramp(found: Complex) -> Complex:
 
 def without_piston(found: Complex, support: Bool) -> Complex:
     """Return the object with a mean phase of 0 in its support, weighted by its modulus."""
-    return found * np.exp(-1j * np.angle(found[support].sum()))
+    return np.asarray(found * np.exp(-1j * np.angle(found[support].sum())))
 
 
 def unwrapped(found: Complex, support: Bool) -> Float:

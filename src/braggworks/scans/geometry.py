@@ -99,9 +99,9 @@ def geometry_of(
     detector = _turn(_UP, turn) @ _turn(_SIDE, -lift)
     frame = scan.counts.shape[1:]
     fields = [field.shape for field in (scan.dark, scan.white_field) if field is not None and field.shape != frame]
-    middle = (
-        [n / 2 - first for n, first in zip(fields[0], roi_origin, strict=True)] if fields else [n / 2 for n in frame]
-    )
+    middle = [n / 2 for n in frame]
+    if fields:
+        middle = [n / 2 - first for n, first in zip(fields[0], roi_origin, strict=True)]
     across = [size / scan.distance_m for size in scan.pixel_m]
     at = peak[1:] if peak else tuple(n // 2 for n in frame)
     offset = [(here - there) * size for here, there, size in zip(at, middle, across, strict=True)]

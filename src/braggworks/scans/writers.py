@@ -66,6 +66,7 @@ def write_scan(
 
 
 def voxels(group: h5py.Group, name: str, values: NDArray[Any]) -> h5py.Dataset:
+    """Write an array, compressed, and return its dataset."""
     chunks = tuple(min(64, size) for size in values.shape)
     # gzip, because every program of the field reads it without a plugin.
     options = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
