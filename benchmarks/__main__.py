@@ -1,4 +1,4 @@
-"""Run benchmarks and write their records to benchmarks/results/, a file each for datasets, scale and inpainting.
+"""Run benchmarks and write their records to benchmarks/results/: of datasets, scale, inpainting and phasing.
 
 Records that are not measured again stay as they are, each with its own command, commit, machine and date.
 
@@ -36,6 +36,7 @@ BENCHMARKS = {
     "inpainting_scan": ("inpainting", "gaps cut into a measured scan, the network against every baseline"),
     "inpainting_strain": ("inpainting", "strain artefacts of objects whose diffraction has a gap, or a filled one"),
     "inpainting_speed": ("inpainting", "a whole scan against one window at a time, and the memory of a large scan"),
+    "phasing_speed": ("phasing", "cycles of phase retrieval per second: ours, PyNX's CPU backend, bare transforms"),
     "devices": ("dataset", "shape3d on the GPU against the CPU, where torch sees a GPU"),
 }
 

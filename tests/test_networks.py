@@ -67,6 +67,16 @@ def test_gradients_reach_every_parameter(config):
 
 
 @every_network
+def test_gradients_are_finite_in_bfloat16(config):
+    network = build(NetworkConfig(name=config.name, width=0.25, residual=config.residual))
+    values, mask = patches(4, max(32, network.multiple))
+    with torch.autocast("cpu", torch.bfloat16):
+        output = network.fill(values, mask)
+    (output.float() - values).square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+
+
+@every_network
 def test_seed_decides_the_weights_and_nothing_else_changes(config):
     before = torch.random.get_rng_state()
     one, two, other = build(config, 3), build(config, 3), build(config, 4)

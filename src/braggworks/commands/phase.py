@@ -282,15 +282,12 @@ def _laboratory(
     from braggworks.phasing.objects import displacement, strain_along, unwrapped
     from braggworks.scans.geometry import orthogonal
 
-    cubes, voxel = orthogonal(found * support, geometry)
-    modulus = np.abs(cubes)
-    # Interpolation halves the modulus at the surface of the support.
-    inside = modulus > 0.5 * np.median(np.abs(found[support]))
+    cubes, inside, voxel = orthogonal(found, support, geometry)
     g = float(np.linalg.norm(geometry.q))
     phase = unwrapped(cubes, inside)
     strain = strain_along(cubes, inside, geometry.q / g, g, voxel)
     volumes = {
-        "modulus": (modulus, "1"),
+        "modulus": (np.abs(cubes), "1"),
         "support": (inside.astype(np.int8), "1"),
         "phase": (phase, "rad"),
         "displacement": (displacement(phase, g), "angstrom"),

@@ -101,6 +101,8 @@ class ModifiedUNet2D(UNet2D):
     parameters.
     """
 
+    # In bfloat16, its dilated convolutions of few channels end in NaN on the CPU in the order channels_last.
+    memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
     dilations = _DILATIONS
     last_kernel = 4
     first_skip = True

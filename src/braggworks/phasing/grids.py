@@ -15,6 +15,7 @@ from scipy.ndimage import label
 from braggworks.errors import PhasingError
 
 _EDGE = 0.02  # of the autocorrelation's maximum, above which it is taken for the object's
+_NOISE = 4.0  # standard deviations of the noise of counts, above which a value is not chance
 _LEAST = 2.0  # oversampling that phase retrieval needs
 _WANTED = 2.5  # and that binning leaves
 _BRIGHT = 0.3  # of the peak: a second maximum as bright is a second crystal
@@ -64,8 +65,9 @@ def oversampling(counts: NDArray[Any], mask: NDArray[np.bool_] | None = None) ->
     """Return how many times more finely a pattern is sampled along each axis than its object's extent needs.
 
     The extent is half that of the autocorrelation, the Fourier transform of the intensity, where it exceeds a fiftieth
-    of its maximum. That leaves out the autocorrelation's corners, so that the ratio is an upper estimate, by a tenth or
-    so for faceted crystals.
+    of its maximum, or its noise. That leaves out the autocorrelation's corners, so that the ratio is an upper estimate,
+    by a tenth or so for faceted crystals. An autocorrelation that fills an axis is that of an object sampled less than
+    twice too finely; its extent is then told from how it falls off, as that of a box would.
 
     Parameters
     ----------
@@ -76,13 +78,23 @@ def oversampling(counts: NDArray[Any], mask: NDArray[np.bool_] | None = None) ->
     """
     values = np.asarray(counts if mask is None else np.where(mask, 0, counts), np.float32)
     found = np.abs(np.fft.fftshift(np.fft.fftn(values)))
-    parts, _ = label(found > _EDGE * found.max())
+    found /= found.max()
+    parts, _ = label(found > max(_EDGE, _NOISE / np.sqrt(values.sum(dtype=np.float64))))
     inside = parts == parts[tuple(n // 2 for n in found.shape)]
     ratios = []
     for axis, size in enumerate(found.shape):
         line = np.flatnonzero(inside.any(axis=tuple(a for a in range(found.ndim) if a != axis)))
-        ratios.append(2 * size / (line[-1] - line[0] + 1))
-    return tuple(ratios)
+        extent = line[-1] - line[0] + 1
+        ratios.append(2 * size / extent if extent < size - 1 else _coarse(found, axis))
+    return tuple(float(ratio) for ratio in ratios)
+
+
+def _coarse(found: NDArray[np.float32], axis: int) -> float:
+    """Return the oversampling of an autocorrelation that fills an axis: a box's falls off linearly from its middle."""
+    middle = found.shape[axis] // 2
+    away = max(1, middle // 2)
+    left = float(np.take(found, middle - away, axis).max())
+    return min(2 * middle * (1 - left) / away, float(np.nextafter(_LEAST, 0)))
 
 
 def choose_grid(

@@ -120,39 +120,39 @@ def binned(geometry: Geometry, factors: tuple[int, ...]) -> Geometry:
 
 
 def orthogonal(
-    found: NDArray[np.complexfloating], geometry: Geometry, margin: float = 4.0, level: float = 0.1
-) -> tuple[NDArray[np.complex128], float]:
+    found: NDArray[np.complexfloating], support: NDArray[np.bool_], geometry: Geometry, margin: float = 4.0
+) -> tuple[NDArray[np.complex128], NDArray[np.bool_], float]:
     """Return an object on a grid of cubes along the laboratory's axes.
 
     Parameters
     ----------
-    found
-        (z, y, x) object on the pattern's conjugate axes, its centre at n // 2.
+    found, support
+        (z, y, x) object on the pattern's conjugate axes, its centre at n // 2, and true inside.
     geometry
         Of its pattern.
     margin
         Voxels left around the object.
-    level
-        Share of the largest modulus above which a voxel belongs to it.
 
     Returns
     -------
     object
         Axes (z: along the beam, y: up, x), linearly interpolated, its centre at n // 2.
+    support
+        True inside, on the same grid.
     voxel
         Edge of a voxel in angstrom: the cube root of the old voxels' volume.
     """
     axes = geometry.axes(found.shape)
     voxel = float(abs(np.linalg.det(axes)) ** (1 / 3))
     centre = np.array([n // 2 for n in found.shape])
-    inside = np.argwhere(np.abs(found) > level * np.abs(found).max()) - centre
+    inside = np.argwhere(support) - centre
     reach = np.abs(inside @ axes).max(axis=0) / voxel + margin
     sizes = [2 * int(np.ceil(each)) for each in reach[::-1]]
     z, y, x = np.meshgrid(*((np.arange(n) - n // 2) * voxel for n in sizes), indexing="ij")
     index = np.stack([x, y, z], axis=-1) @ np.linalg.inv(axes) + centre
     places = np.moveaxis(index, -1, 0)
-    parts = [map_coordinates(part, places, order=1) for part in (found.real, found.imag)]
-    return parts[0] + 1j * parts[1], voxel
+    parts = [map_coordinates(part, places, order=1) for part in (found.real, found.imag, support.astype(np.float32))]
+    return parts[0] + 1j * parts[1], parts[2] > 0.5, voxel
 
 
 def _turn(axis: Float, angle: float) -> Float:

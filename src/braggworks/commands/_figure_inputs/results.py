@@ -18,6 +18,7 @@ from braggworks.figures.before_after import BeforeAfter
 from braggworks.figures.finetune import Finetuned
 from braggworks.figures.gap_width import Sweep
 from braggworks.figures.patch import Examples
+from braggworks.figures.phased import PhasedObject
 from braggworks.figures.rulegraph import parse_dot
 from braggworks.figures.scan import FilledScan
 from braggworks.figures.study import Study
@@ -156,6 +157,21 @@ def read_before_after(path: str) -> BeforeAfter:
         gapped, filled, uncertainty = arrays
         title = file["entry_1/title"].asstr()[()]
         return BeforeAfter(gapped, filled, uncertainty, mask, title, bool(file.attrs["simulated"]))
+
+
+def read_phased(path: str) -> PhasedObject:
+    """Return a phased object, on cubes where its geometry is known. Raises `FileError`."""
+    with open_h5(path, "phased object") as file, reading(path):
+        extra, title = file["entry_1/braggworks"], file["entry_1/title"].asstr()[()]
+        curve = {"prtf_q": extra["prtf_q"][()], "prtf": extra["prtf"][()], "title": title}
+        if "laboratory" in extra:
+            held = extra["laboratory"]
+            modulus, phase, strain = (held[name][()].astype(np.float64) for name in ("modulus", "phase", "strain"))
+            support, voxel = held["support"][()].astype(bool), float(held["voxel"][()]) / 10
+            return PhasedObject(modulus, phase, strain, support, voxel, **curve)
+        image = file["entry_1/image_1"]
+        modulus, support = np.abs(image["data"][()]).astype(np.float64), image["mask"][()].astype(bool)
+        return PhasedObject(modulus, extra["phase"][()].astype(np.float64), None, support, None, **curve)
 
 
 def _peak(file: h5py.File, shape: tuple[int, ...]) -> tuple[int, int, int]:

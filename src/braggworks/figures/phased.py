@@ -1,0 +1,162 @@
+"""A phased object: modulus, phase and strain in three slices, its surface, and how far its runs agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from mpl_toolkits.mplot3d import Axes3D
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+from numpy.typing import NDArray
+from skimage.measure import marching_cubes
+
+from braggworks.figures.style import (
+    DIVERGING_CMAP,
+    OUTSIDE_GREY,
+    WIDE_MM,
+    Look,
+    new_figure,
+    outline,
+    phase_colorbar,
+    phase_scale,
+    styled,
+)
+
+_LEVEL = 0.5  # of the support, where its surface lies
+_QUANTILE = 0.98
+
+
+@dataclass(frozen=True)
+class PhasedObject:
+    """What is known of a crystal.
+
+    Parameters
+    ----------
+    modulus, phase
+        (z, y, x), any scale, and radians; NaN outside the support.
+    strain
+        Along G, dimensionless, NaN where it is not known; None without a geometry.
+    support
+        True inside.
+    voxel_nm
+        Edge of a voxel; None if it is not known, and axes are in voxels of the array.
+    prtf_q, prtf
+        Phase retrieval transfer function by |q|, in units of the nearest edge's distance.
+    title
+        What was measured.
+    """
+
+    modulus: NDArray[np.float64]
+    phase: NDArray[np.float64]
+    strain: NDArray[np.float64] | None
+    support: NDArray[np.bool_]
+    voxel_nm: float | None
+    prtf_q: NDArray[np.float64]
+    prtf: NDArray[np.float64]
+    title: str
+
+
+@styled
+def draw(found: PhasedObject, look: Look) -> Figure:
+    """Draw the object.
+
+    Parameters
+    ----------
+    found
+        What to draw.
+    look
+        Colour map of phases.
+    """
+    rows = 2 if found.strain is None else 3
+    figure = new_figure(WIDE_MM, 46 * rows + 12)
+    grid = figure.add_gridspec(rows, 4, width_ratios=(1, 1, 1, 1.25))
+    slices = np.array([[figure.add_subplot(grid[row, column]) for column in range(3)] for row in range(rows)])
+    for column, (axis, names) in enumerate(((0, "yx"), (1, "zx"), (2, "zy"))):
+        _column(found, slices[:, column], axis, names, look)
+    figure.suptitle(found.title)
+    _surface(figure.add_subplot(grid[:-1, 3], projection="3d"), found, look)
+    curve = figure.add_subplot(grid[-1, 3])
+    curve.plot(found.prtf_q, found.prtf, color="black", linewidth=1)
+    curve.axhline(1 / np.e, color="0.5", linewidth=0.7, linestyle=":")
+    curve.set(xlim=(0, 1), ylim=(0, 1.15), xlabel="|q| (of the nearest edge)", ylabel="transfer function (1)")
+    return figure
+
+
+def _column(found: PhasedObject, axes: NDArray[np.object_], axis: int, names: str, look: Look) -> None:
+    """Draw the slices through the middle of the object, normal to one axis."""
+    inside = np.argwhere(found.support)
+    middle = int(np.round(inside.mean(axis=0)[axis]))
+    box: list[slice | int] = [
+        slice(max(0, low - 2), high + 3) for low, high in zip(inside.min(axis=0), inside.max(axis=0), strict=True)
+    ]
+    box[axis] = middle
+    cut, step = tuple(box), found.voxel_nm or 1.0
+    support = found.support[cut]
+    height, width = (n * step for n in support.shape)
+    extent = (-width / 2, width / 2, -height / 2, height / 2)
+    where = {"origin": "lower", "extent": extent, "interpolation": "nearest"}
+    unit = "nm" if found.voxel_nm else "voxels"
+    typical = float(np.quantile(found.modulus[found.support], _QUANTILE))
+    images = [axes[0].imshow(found.modulus[cut] / typical, cmap="gray", vmin=0, vmax=1.1, **where)]
+    scale = phase_scale(float(np.quantile(np.abs(found.phase[found.support]), _QUANTILE)), look)
+    phase = np.ma.array(_wrapped(found.phase[cut], scale["vmax"]), mask=~support)
+    cmap = mpl.colormaps[scale["cmap"]].with_extremes(bad=OUTSIDE_GREY)
+    images.append(axes[1].imshow(phase, **{**scale, "cmap": cmap}, **where))
+    if found.strain is not None:
+        largest = float(np.nanquantile(np.abs(found.strain), _QUANTILE)) or 1e-9
+        strain = np.ma.masked_invalid(found.strain[cut])
+        cmap = mpl.colormaps[DIVERGING_CMAP].with_extremes(bad=OUTSIDE_GREY)
+        images.append(axes[2].imshow(strain, cmap=cmap, vmin=-largest, vmax=largest, **where))
+    for each in axes[1:]:
+        outline(each, support, extent)
+    for each in axes:
+        each.set_ylabel(f"{names[0]} ({unit})")
+    axes[-1].set_xlabel(f"{names[1]} ({unit})")
+    if axis == 2:
+        _colorbars(axes, images)
+
+
+def _colorbars(axes: NDArray[np.object_], images: list[mpl.image.AxesImage]) -> None:
+    figure = axes[0].figure
+    figure.colorbar(images[0], ax=axes[0]).set_label("modulus (1)")
+    phase_colorbar(images[1], axes[1])
+    if len(images) > 2:
+        bar = figure.colorbar(images[2], ax=axes[2])
+        bar.formatter.set_powerlimits((-2, 2))
+        bar.set_label("strain (1)")
+
+
+def _wrapped(phase: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
+    """Return a phase as the scale shows it: within a turn on a cyclic one, as it is on another."""
+    return np.angle(np.exp(1j * phase)) if limit == np.pi else phase
+
+
+def _surface(axes: Axes, found: PhasedObject, look: Look) -> None:
+    """Draw the surface of the support, coloured by the phase beneath it."""
+    assert isinstance(axes, Axes3D)  # noqa: S101
+    padded = np.pad(found.support.astype(np.float32), 2)
+    vertices, faces, _, _ = marching_cubes(padded, _LEVEL)  # type: ignore[no-untyped-call]
+    vertices = (vertices - 2) - (np.array(found.support.shape) // 2)
+    scale = phase_scale(float(np.quantile(np.abs(found.phase[found.support]), _QUANTILE)), look)
+    centres = vertices[faces].mean(axis=1)
+    index = np.round(centres * 0.93 + np.array(found.support.shape) // 2).astype(int)
+    index = np.clip(index, 0, np.array(found.support.shape) - 1)
+    phase = np.nan_to_num(_wrapped(found.phase[tuple(index.T)], scale["vmax"]))
+    normals = np.cross(vertices[faces][:, 1] - vertices[faces][:, 0], vertices[faces][:, 2] - vertices[faces][:, 0])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
+    shade = 0.65 + 0.35 * np.abs(normals @ np.array([0.4, 0.8, 0.45]))
+    colours = mpl.colormaps[scale["cmap"]]((phase - scale["vmin"]) / (scale["vmax"] - scale["vmin"]))
+    colours[:, :3] *= shade[:, None]
+    step = found.voxel_nm or 1.0
+    axes.add_collection3d(Poly3DCollection(vertices[faces][..., ::-1] * step, facecolors=colours, linewidths=0))
+    reach = float(np.abs(vertices).max()) * step
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach))
+    unit = "nm" if found.voxel_nm else "voxels"
+    axes.set_xlabel(f"x ({unit})", labelpad=-6)
+    axes.set_ylabel(f"y ({unit})", labelpad=-6)
+    axes.set_zlabel(f"z ({unit})", labelpad=-6)
+    axes.tick_params(pad=-3)
+    axes.set_box_aspect((1, 1, 1))

@@ -1,0 +1,327 @@
+"""`braggworks phase`: the grid, the geometry, the object on it, the file, the picture, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import matplotlib.image
+import numpy as np
+import pytest
+from phasing_inputs import diffract, faceted
+from scipy.ndimage import zoom
+
+from braggworks.cli import main
+from braggworks.errors import PhasingError
+from braggworks.phasing.alignment import align, likeness
+from braggworks.phasing.grids import SIZES, Grid, check_memory, choose_grid, oversampling
+from braggworks.phasing.objects import displacement, strain_along, unwrapped, without_piston, without_ramp
+from braggworks.scans.geometry import Geometry, binned, geometry_of, orthogonal
+from braggworks.scans.scan import Scan
+from braggworks.scans.writers import write_scan
+
+FEW = ["--starts", "4", "--hio", "80", "--raar", "120", "--er", "60", "--full-coherence", "--support-period", "20"]
+ANGLES = {"delta": np.array(32.0), "gamma": np.array(12.0), "theta": np.linspace(-0.5, 0.5, 48)}
+
+
+def scan_of(found: np.ndarray, most: float = 1e5, **about: object) -> Scan:
+    intensity = diffract(found)
+    counts = np.random.default_rng(0).poisson(intensity * most / intensity.max()).astype(np.uint32)
+    return Scan(counts, title="a cut box", **about)
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("phase") / "scan.cxi"
+    about = {"energy_ev": 9000.0, "distance_m": 0.5, "pixel_m": (55e-6, 55e-6), "angles": ANGLES}
+    write_scan(path, scan_of(faceted(48, phase_range=1.0), **about))
+    return path
+
+
+@pytest.fixture(scope="module")
+def phased(scan: Path) -> Path:
+    output = scan.with_name("object.cxi")
+    assert main(["phase", str(scan), "--out", str(output), "--bin", "1", "1", "1", *FEW]) == 0
+    return output
+
+
+# --- the command ---
+
+
+def test_the_object_is_found_with_its_uncertainty(phased: Path) -> None:
+    truth = faceted(48, phase_range=1.0)
+    with h5py.File(phased) as file:
+        found, support = file["entry_1/image_1/data"][()], file["entry_1/image_1/support"][()]
+        assert file["entry_1/data_1/data"] == file["entry_1/image_1/data"]
+        extra = file["entry_1/braggworks"]
+        assert extra["free_llk"].shape == (4,)
+        assert sorted(extra["free_llk"][()][extra["kept"][()]]) == sorted(extra["free_llk"][()])[:3]
+        assert extra["mode_weights"][()].sum() == pytest.approx(1)
+        assert 0.8 < extra["mode_weights"][0] <= 1
+        assert extra["pairwise_correlation"].shape == (3,)
+        phase, spread = extra["phase"][()], extra["phase_uncertainty"][()]
+        provenance = json.loads(file.attrs["provenance"])
+    assert likeness(align(found, truth, ramp=True), truth) > 0.96
+    inside = support > 0
+    assert (np.abs(found[inside]) ** 2).sum() > 0.9 * (np.abs(found) ** 2).sum()
+    np.testing.assert_array_equal(np.isfinite(phase), inside)
+    np.testing.assert_array_equal(np.isfinite(spread), inside)
+    np.testing.assert_allclose(np.angle(np.exp(1j * (phase - np.angle(found))))[inside], 0, atol=1e-4)
+    assert 0 < np.median(spread[inside]) < 1
+    assert provenance["scan"] == "scan.cxi"
+    assert provenance["method"] == "iterative"
+
+
+def test_strain_is_on_cubes_in_the_laboratory(phased: Path) -> None:
+    with h5py.File(phased) as file:
+        held = {name: item[()] for name, item in file["entry_1/braggworks/laboratory"].items()}
+        units = file["entry_1/braggworks/laboratory/displacement"].attrs["units"]
+    assert units == "angstrom"
+    inside = held["support"] > 0
+    g = np.linalg.norm(held["q"])
+    assert g == pytest.approx(
+        2 * np.sin(0.5 * np.arccos(np.cos(np.deg2rad(32)) * np.cos(np.deg2rad(12)))) / 1.3776, 1e-3
+    )
+    np.testing.assert_allclose(held["displacement"], -held["phase"] / (2 * np.pi * g), rtol=1e-5)
+    assert np.isfinite(held["strain"]).sum() < inside.sum()
+    assert np.nanmax(np.abs(held["strain"])) < 0.05
+    # The volume of the object does not depend on the axes.
+    with h5py.File(phased) as file:
+        voxels = int(file["entry_1/image_1/mask"][()].sum())
+    assert inside.sum() == pytest.approx(voxels, rel=0.15)
+
+
+def test_the_same_seed_gives_the_same_object(scan: Path, phased: Path, tmp_path: Path) -> None:
+    command = ["phase", str(scan), "--out", str(tmp_path / "again.cxi"), "--bin", "1", "1", "1", *FEW, "--threads", "2"]
+    assert main(command) == 0
+    with h5py.File(phased) as one, h5py.File(tmp_path / "again.cxi") as other:
+        np.testing.assert_allclose(
+            one["entry_1/braggworks/free_llk"][()], other["entry_1/braggworks/free_llk"][()], rtol=1e-3
+        )
+
+
+def test_a_dry_run_says_what_it_would_do(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["phase", str(scan), "--out", str(tmp_path / "object.cxi"), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "10 starts of 100 HIO + 20 DETWIN + 300 HIO + 1000 RAAR + 300 ER by iterative" in said
+    assert "48x48x48 voxels from (0, 0, 0)" in said
+    assert "34-ID-C" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_picture_shows_the_object(phased: Path, tmp_path: Path) -> None:
+    assert main(["picture", str(phased), "--out", str(tmp_path / "object.png")]) == 0
+    picture = matplotlib.image.imread(tmp_path / "object.png")
+    assert picture.shape[1] > 900
+    assert picture.std() > 0.1
+
+
+@pytest.mark.needs_pynx
+def test_pynx_opens_the_object(phased: Path) -> None:
+    import subprocess
+
+    from workflow_project import ENVIRONMENTS
+
+    program = ENVIRONMENTS / "pynx" / "bin" / "python"
+    if not (program.parent / "braggworks").exists():
+        pytest.skip("PyNX is not installed: `make pynx`")
+    # How PyNX's runner reads the object of an earlier run.
+    script = (
+        "import sys, h5py, numpy as np\n"
+        "from pynx.cdi.selection import match2\n"
+        "found = h5py.File(sys.argv[1])['/entry_last/image_1/data'][()]\n"
+        "a, b, r = match2(found, found.copy())[:3]\n"
+        "print(found.shape, float(np.abs(a - b).max()))\n"
+    )
+    done = subprocess.run(
+        [str(program), "-c", script, str(phased)], capture_output=True, text=True, check=False, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(48, 48, 48)" in done.stdout
+
+
+# --- what is refused ---
+
+
+def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], scan: Scan, *options: str) -> str:
+    write_scan(tmp_path / "bad.cxi", scan)
+    assert main(["phase", str(tmp_path / "bad.cxi"), "--out", str(tmp_path / "object.cxi"), *options]) == 2
+    assert not (tmp_path / "object.cxi").exists()
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    return said
+
+
+def test_a_scan_without_a_peak_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flat = np.random.default_rng(0).poisson(2.0, (48,) * 3).astype(np.uint32)
+    assert "has no peak" in refused(tmp_path, capsys, Scan(flat))
+    assert "has no peak" in refused(tmp_path, capsys, Scan(np.zeros((48,) * 3, np.uint32)))
+
+
+def test_two_peaks_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scan = scan_of(faceted(48))
+    both = np.roll(scan.counts, (0, 5, -8), (0, 1, 2)) + np.roll(scan.counts // 2, (0, -14, 10), (0, 1, 2))
+    assert "has two peaks, at (z, y, x) = (24, 29, 16) and (24, 10, 34)" in refused(tmp_path, capsys, Scan(both))
+
+
+def test_too_coarse_a_pattern_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wide = zoom(np.abs(faceted(32)), (1, 1, 2.2), order=1)[:, :, 19:51]
+    said = refused(tmp_path, capsys, scan_of(wide + 0j))
+    assert "Axis x is oversampled 1." in said
+    assert "less than the 2 that phase retrieval needs" in said
+    said = refused(tmp_path, capsys, scan_of(faceted(48)), "--bin", "1", "2", "1")
+    assert "Axis y is after binning oversampled" in said
+
+
+def test_a_mask_over_the_peak_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scan = scan_of(faceted(48))
+    mask = np.zeros(scan.counts.shape, bool)
+    mask[:, 22:27] = True
+    said = refused(tmp_path, capsys, Scan(np.where(mask, 0, scan.counts), mask=mask))
+    assert "covers the Bragg peak" in said
+
+
+def test_negative_counts_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    counts = scan_of(faceted(48)).counts.astype(np.float32)
+    counts[3, 4, 5] = -1
+    assert "unusable counts (1 negative), the first at (z, y, x) = (3, 4, 5)" in refused(tmp_path, capsys, Scan(counts))
+
+
+def test_an_array_larger_than_memory_is_refused_with_the_size_that_fits() -> None:
+    with pytest.raises(
+        PhasingError, match=r"512x512x512 voxels and 10 starts need 27.5 GiB, and 4.0 GiB are free: .*256"
+    ):
+        check_memory((512,) * 3, 10, 4 << 30)
+    check_memory((128,) * 3, 10, 4 << 30)
+
+
+def test_runs_that_all_diverge_are_refused(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--bin", "1", "1", "1", *FEW, "--support-expand", "-9"]
+    assert main(["phase", str(scan), "--out", str(tmp_path / "object.cxi"), *options]) == 2
+    assert "All 4 runs diverged, the first because its support became empty" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--best", "5", "--starts", "4"], "--best 5 is more than --starts 4"),
+        (["--hio", "0", "--raar", "0", "--er", "0", "--detwin", "0"], "are all 0"),
+        (["--support-threshold", "0.5", "0.3"], "need LOW below HIGH"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    assert main(["phase", str(scan), "--out", str(tmp_path / "object.cxi"), "--bin", "1", "1", "1", *options]) == 2
+    assert said in capsys.readouterr().err
+
+
+# --- the grid ---
+
+
+def test_oversampling_is_that_of_the_object() -> None:
+    box = np.zeros((40, 48, 64), complex)
+    box[16:24, 18:30, 24:40] = 1
+    found = oversampling(diffract(box))
+    np.testing.assert_allclose(found, (40 / 8, 48 / 12, 64 / 16), rtol=0.15)
+
+
+def test_the_grid_is_centred_and_binned_as_far_as_oversampling_allows() -> None:
+    counts = diffract(faceted(96)[::1])
+    small = np.zeros((96, 96, 96), complex)
+    small[38:58, 38:58, 38:58] = faceted(20)
+    counts = np.roll(diffract(small), (3, 0, -5), (0, 1, 2))
+    grid = choose_grid(counts, np.zeros(counts.shape, bool), (51, 48, 43), 96)
+    assert all(size in SIZES for size in grid.shape)
+    assert max(grid.bins) > 1
+    taken = grid.take(counts)
+    assert taken.shape == grid.shape
+    middle = tuple(n // 2 for n in grid.shape)
+    peak = np.unravel_index(int(taken.argmax()), taken.shape)
+    assert all(abs(a - b) <= 1 for a, b in zip(peak, middle, strict=True))
+
+
+def test_binning_sums_voxels() -> None:
+    values = np.arange(4 * 6 * 8.0).reshape(4, 6, 8)
+    taken = Grid((0, 2, 0), (4, 4, 8), (2, 1, 4)).take(values)
+    assert taken.shape == (2, 4, 2)
+    assert taken.sum() == values[:, 2:6].sum()
+    assert taken[0, 0, 0] == values[:2, 2, :4].sum()
+
+
+# --- geometry and what the object says ---
+
+
+def test_the_scattering_vector_is_that_of_the_angles() -> None:
+    scan = Scan(np.zeros((48, 64, 64), np.uint8), energy_ev=9000, distance_m=0.5, pixel_m=(55e-6, 55e-6), angles=ANGLES)
+    geometry = geometry_of(scan)
+    assert geometry is not None
+    wave = 9000 / 12398.42
+    delta, gamma = np.deg2rad(32), np.deg2rad(12)
+    outgoing = wave * np.array([np.sin(delta) * np.cos(gamma), np.sin(gamma), np.cos(delta) * np.cos(gamma)])
+    np.testing.assert_allclose(geometry.q, outgoing - [0, 0, wave], atol=1e-6)
+    # Rows and columns step across the detector, at right angles to each other and to the outgoing beam.
+    _, rows, columns = geometry.steps
+    assert np.linalg.norm(rows) == pytest.approx(wave * 55e-6 / 0.5, rel=1e-5)
+    np.testing.assert_allclose([rows @ columns, rows @ outgoing, columns @ outgoing], 0, atol=1e-9)
+    assert rows[1] < 0 < columns[0]
+    # Rocking about the vertical moves q within the horizontal plane.
+    rocking = geometry.steps[0]
+    assert rocking[1] == 0
+    assert np.linalg.norm(rocking) == pytest.approx(np.deg2rad(1 / 47) * np.hypot(geometry.q[0], geometry.q[2]))
+    np.testing.assert_allclose(binned(geometry, (2, 1, 3)).steps, geometry.steps * np.array([[2], [1], [3]]))
+
+
+def test_pixels_away_from_the_middle_see_another_vector() -> None:
+    about = {"energy_ev": 9000.0, "distance_m": 0.5, "pixel_m": (55e-6, 55e-6), "angles": ANGLES}
+    scan = Scan(np.zeros((48, 64, 64), np.uint8), white_field=np.ones((128, 128)), **about)
+    middle = geometry_of(Scan(scan.counts, **about))
+    corner = geometry_of(scan, (24, 64, 64), (0, 0))
+    assert middle is not None
+    assert corner is not None
+    np.testing.assert_allclose(corner.q, middle.q, atol=1e-12)
+    same = geometry_of(scan, (24, 32, 32), (32, 32))
+    assert same is not None
+    np.testing.assert_allclose(same.q, middle.q, atol=1e-12)
+
+
+def test_a_scan_without_angles_has_no_geometry() -> None:
+    assert geometry_of(Scan(np.zeros((4, 4, 4)), energy_ev=9000.0, distance_m=1.0, pixel_m=(1e-4, 1e-4))) is None
+    assert geometry_of(Scan(np.zeros((48, 4, 4)), angles=ANGLES)) is None
+
+
+def test_a_sheared_ball_becomes_a_ball() -> None:
+    skew = np.array([[0.010, 0.004, 0.0], [0.0, 0.011, 0.0], [0.003, 0.0, 0.009]]) / 40
+    geometry = Geometry(skew, np.array([0.4, 0.0, 0.0]), "test")
+    shape = (40, 40, 40)
+    axes = geometry.axes(shape)
+    # The columns of the two are each other's reciprocal: q.r of one voxel and one step is 1/n.
+    np.testing.assert_allclose(geometry.steps @ axes.T * 40, np.eye(3), atol=1e-12)
+    index = np.moveaxis(np.indices(shape) - 20, 0, -1)
+    place = index @ axes
+    slope = 0.003
+    ball = ((place**2).sum(axis=-1) < 800.0**2) * np.exp(-2j * np.pi * 0.4 * slope * place[..., 0])
+    found, inside, voxel = orthogonal(ball, ball != 0, geometry)
+    modulus = np.abs(found)
+    grids = np.meshgrid(*((np.arange(n) - n // 2) * voxel for n in found.shape), indexing="ij")
+    radius = np.sqrt(sum(grid**2 for grid in grids))
+    assert modulus[radius < 600].min() > 0.8
+    assert modulus[radius > 1000].max() < 0.2
+    strain = strain_along(found, inside, np.array([1.0, 0, 0]), 0.4, voxel)
+    assert np.nanmedian(strain) == pytest.approx(slope, rel=1e-3)
+
+
+def test_phases_are_unwrapped_and_become_displacements() -> None:
+    z, y, x = np.indices((24,) * 3) - 12
+    support = (abs(z) < 9) & (abs(y) < 8) & (abs(x) < 7)
+    phase = 0.09 * z * z - 0.8 * y
+    phase = phase - phase[support].mean()
+    found = support * np.exp(1j * phase)
+    assert np.abs(np.angle(found)).max() < np.abs(phase[support]).max()
+    np.testing.assert_allclose(unwrapped(found, support)[support], phase[support], atol=1e-6)
+    assert np.isnan(unwrapped(found, support)[~support]).all()
+    np.testing.assert_allclose(displacement(phase, 0.4), -phase / (0.8 * np.pi))
+    flat = without_piston(without_ramp(support * np.exp(1j * (0.3 * y - 0.2 * z + 1))), support)
+    assert np.abs(np.angle(flat[support])).max() < 0.25
