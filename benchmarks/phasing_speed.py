@@ -1,9 +1,9 @@
 """Cycles of iterative phase retrieval per second: ours, PyNX's CPU backend, and a bare loop of scipy's transforms.
 
 All three phase the same pattern from the same start in one run, in turns: RAAR, and one update of the support at
-the end. The bare loop is a forward and a backward transform and nothing else. PyNX's CPU backend works on one thread, on one
-start after the other. Ours works on one start with one thread; on eight with every core of the machine, and, for
-comparison, with one. Seconds include reading the start and judging the result, as a person would wait for them.
+the end. The bare loop is a forward and a backward transform and nothing else. PyNX's CPU backend works on one thread
+and on one start after the other. Ours works on one start with one thread; on eight with every core of the machine, and,
+for comparison, with one. Seconds include reading the start and judging the result, as a person would wait for them.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from braggworks.cli import main
 from braggworks.errors import PhasingError
 from braggworks.phasing.alignment import align, likeness
 from braggworks.phasing.grids import SIZES, Grid, check_memory, choose_grid, oversampling
-from braggworks.phasing.objects import displacement, strain_along, unwrapped, without_piston, without_ramp
+from braggworks.phasing.objects import centred, displacement, strain_along, unwrapped, without_piston, without_ramp
 from braggworks.scans.geometry import Geometry, binned, geometry_of, orthogonal
 from braggworks.scans.scan import Scan
 from braggworks.scans.writers import write_scan
@@ -323,5 +323,8 @@ def test_phases_are_unwrapped_and_become_displacements() -> None:
     np.testing.assert_allclose(unwrapped(found, support)[support], phase[support], atol=1e-6)
     assert np.isnan(unwrapped(found, support)[~support]).all()
     np.testing.assert_allclose(displacement(phase, 0.4), -phase / (0.8 * np.pi))
+    moved, where = centred(np.roll(found, (5, -7, 11), (0, 1, 2)), np.roll(support, (5, -7, 11), (0, 1, 2)))
+    np.testing.assert_array_equal(where, support)
+    np.testing.assert_array_equal(moved, found)
     flat = without_piston(without_ramp(support * np.exp(1j * (0.3 * y - 0.2 * z + 1))), support)
     assert np.abs(np.angle(flat[support])).max() < 0.25

@@ -224,14 +224,14 @@ def _runs(args: argparse.Namespace, work: Work) -> list[Phased]:
 def _write(args: argparse.Namespace, work: Work, runs: list[Phased]) -> None:
     import numpy as np
 
-    from braggworks.phasing.objects import unwrapped, without_piston, without_ramp
+    from braggworks.phasing.objects import centred, unwrapped, without_piston, without_ramp
     from braggworks.phasing.selection import aligned, best, modes, prtf
     from braggworks.scans.phased import write_phased
 
     kept = best(runs, args.best, args.by)
-    objects = aligned([each.found for each in kept])
+    first, support = centred(kept[0].found, kept[0].support)
+    objects = aligned([first, *(each.found for each in kept[1:])])
     found, weights = modes(objects)
-    support = kept[0].support
     flat = without_piston(without_ramp(found[0]), support)
     q, transfer = prtf(objects, work.pattern)
     agreement = _agreement(objects)

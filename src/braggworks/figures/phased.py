@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from numpy.typing import NDArray
@@ -71,32 +72,31 @@ def draw(found: PhasedObject, look: Look) -> Figure:
         Colour map of phases.
     """
     rows = 2 if found.strain is None else 3
-    figure = new_figure(WIDE_MM, 46 * rows + 12)
-    grid = figure.add_gridspec(rows, 4, width_ratios=(1, 1, 1, 1.25))
+    figure = new_figure(WIDE_MM, 42 * rows + 12)
+    grid = figure.add_gridspec(rows, 5, width_ratios=(1, 1, 1, 0.07, 1.4))
     slices = np.array([[figure.add_subplot(grid[row, column]) for column in range(3)] for row in range(rows)])
     for column, (axis, names) in enumerate(((0, "yx"), (1, "zx"), (2, "zy"))):
-        _column(found, slices[:, column], axis, names, look)
+        images = _column(found, slices[:, column], axis, names, look)
+    _colorbars([figure.add_subplot(grid[row, 3]) for row in range(rows)], images)
     figure.suptitle(found.title)
-    _surface(figure.add_subplot(grid[:-1, 3], projection="3d"), found, look)
-    curve = figure.add_subplot(grid[-1, 3])
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)  # type: ignore[union-attr, call-arg]
+    _surface(figure.add_subplot(grid[:-1, 4], projection="3d"), found, look)
+    curve = figure.add_subplot(grid[-1, 4])
     curve.plot(found.prtf_q, found.prtf, color="black", linewidth=1)
     curve.axhline(1 / np.e, color="0.5", linewidth=0.7, linestyle=":")
     curve.set(xlim=(0, 1), ylim=(0, 1.15), xlabel="|q| (of the nearest edge)", ylabel="transfer function (1)")
     return figure
 
 
-def _column(found: PhasedObject, axes: NDArray[np.object_], axis: int, names: str, look: Look) -> None:
-    """Draw the slices through the middle of the object, normal to one axis."""
-    inside = np.argwhere(found.support)
-    middle = int(np.round(inside.mean(axis=0)[axis]))
-    box: list[slice | int] = [
-        slice(max(0, low - 2), high + 3) for low, high in zip(inside.min(axis=0), inside.max(axis=0), strict=True)
-    ]
-    box[axis] = middle
-    cut, step = tuple(box), found.voxel_nm or 1.0
+def _column(found: PhasedObject, axes: NDArray[np.object_], axis: int, names: str, look: Look) -> list[AxesImage]:
+    """Draw the slices through the middle of the object, normal to one axis; return what they are coloured by."""
+    middle = int(np.round(np.argwhere(found.support).mean(axis=0)[axis]))
+    cut: tuple[slice | int, ...] = tuple(middle if a == axis else slice(None) for a in range(3))
+    step = found.voxel_nm or 1.0
     support = found.support[cut]
-    height, width = (n * step for n in support.shape)
-    extent = (-width / 2, width / 2, -height / 2, height / 2)
+    rows, columns = (np.array([-0.5, n - 0.5]) - n // 2 for n in support.shape)
+    extent = (*(columns * step), *(rows * step))
+    reach = _reach(found)
     where = {"origin": "lower", "extent": extent, "interpolation": "nearest"}
     unit = "nm" if found.voxel_nm else "voxels"
     typical = float(np.quantile(found.modulus[found.support], _QUANTILE))
@@ -113,19 +113,25 @@ def _column(found: PhasedObject, axes: NDArray[np.object_], axis: int, names: st
     for each in axes[1:]:
         outline(each, support, extent)
     for each in axes:
+        each.set(xlim=(-reach, reach), ylim=(-reach, reach), facecolor="black" if each is axes[0] else OUTSIDE_GREY)
         each.set_ylabel(f"{names[0]} ({unit})")
     axes[-1].set_xlabel(f"{names[1]} ({unit})")
-    if axis == 2:
-        _colorbars(axes, images)
+    return images
 
 
-def _colorbars(axes: NDArray[np.object_], images: list[mpl.image.AxesImage]) -> None:
+def _reach(found: PhasedObject) -> float:
+    """Return the largest distance of the object from the middle along any axis, and a little more."""
+    inside = np.argwhere(found.support) - np.array(found.support.shape) // 2
+    return float(np.abs(inside).max() + 2) * (found.voxel_nm or 1.0)
+
+
+def _colorbars(axes: list[Axes], images: list[AxesImage]) -> None:
     figure = axes[0].figure
-    figure.colorbar(images[0], ax=axes[0]).set_label("modulus (1)")
-    phase_colorbar(images[1], axes[1])
+    figure.colorbar(images[0], cax=axes[0]).set_label("modulus (1)")
+    phase_colorbar(images[1], axes[1], cax=axes[1])
     if len(images) > 2:
-        bar = figure.colorbar(images[2], ax=axes[2])
-        bar.formatter.set_powerlimits((-2, 2))
+        bar = figure.colorbar(images[2], cax=axes[2])
+        bar.ax.ticklabel_format(axis="y", scilimits=(-2, 2))
         bar.set_label("strain (1)")
 
 
@@ -152,11 +158,11 @@ def _surface(axes: Axes, found: PhasedObject, look: Look) -> None:
     colours[:, :3] *= shade[:, None]
     step = found.voxel_nm or 1.0
     axes.add_collection3d(Poly3DCollection(vertices[faces][..., ::-1] * step, facecolors=colours, linewidths=0))
-    reach = float(np.abs(vertices).max()) * step
+    reach = 0.85 * _reach(found)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach))
     unit = "nm" if found.voxel_nm else "voxels"
     axes.set_xlabel(f"x ({unit})", labelpad=-6)
     axes.set_ylabel(f"y ({unit})", labelpad=-6)
     axes.set_zlabel(f"z ({unit})", labelpad=-6)
     axes.tick_params(pad=-3)
-    axes.set_box_aspect((1, 1, 1))
+    axes.set_box_aspect((1, 1, 1), zoom=1.25)

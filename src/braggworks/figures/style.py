@@ -211,7 +211,7 @@ def phase_colorbar(image: AxesImage, axes: Axes | Sequence[Axes], label: str = "
     """Add the colour bar of an image drawn with `phase_scale`."""
     figure = image.get_figure(root=True)
     assert isinstance(figure, Figure)  # noqa: S101
-    bar = figure.colorbar(image, ax=axes, **options)
+    bar = figure.colorbar(image, ax=None if "cax" in options else axes, **options)
     if image.get_clim()[1] == np.pi:
         bar.set_ticks([-np.pi, 0, np.pi], labels=["−π", "0", "π"])
     bar.set_label(label)

@@ -94,7 +94,8 @@ def _coarse(found: NDArray[np.float32], axis: int) -> float:
     middle = found.shape[axis] // 2
     away = max(1, middle // 2)
     left = float(np.take(found, middle - away, axis).max())
-    return min(2 * middle * (1 - left) / away, float(np.nextafter(_LEAST, 0)))
+    told: float = 2 * middle * (1 - left) / away
+    return min(told, float(np.nextafter(_LEAST, 0)))
 
 
 def choose_grid(

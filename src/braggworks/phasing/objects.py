@@ -16,6 +16,18 @@ Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 
+def centred(found: Complex, support: Bool) -> tuple[Complex, Bool]:
+    """Return the object and its support moved, by whole voxels, so that the support's centre of mass is at n // 2."""
+    shift, axes = [], tuple(range(found.ndim))
+    for axis, size in enumerate(found.shape):
+        # On a circle, because a support may leave on one side and enter on the other.
+        turn = np.exp(2j * np.pi * np.arange(size) / size)
+        profile = support.sum(axis=tuple(a for a in axes if a != axis))
+        middle = np.angle((turn * profile).sum()) / (2 * np.pi) * size
+        shift.append(size // 2 - round(float(middle)))
+    return np.roll(found, shift, axes), np.roll(support, shift, axes)
+
+
 def without_ramp(found: Complex) -> Complex:
     """Return the object with the centre of mass of its diffraction at q = 0: G is then that of the mean lattice."""
     shape = found.shape
