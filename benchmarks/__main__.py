@@ -37,6 +37,7 @@ BENCHMARKS = {
     "inpainting_strain": ("inpainting", "strain artefacts of objects whose diffraction has a gap, or a filled one"),
     "inpainting_speed": ("inpainting", "a whole scan against one window at a time, and the memory of a large scan"),
     "phasing_speed": ("phasing", "cycles of phase retrieval per second: ours, PyNX's CPU backend, bare transforms"),
+    "phasing_scan": ("phasing", "the measured scan phased: agreement of runs, and of objects around a gap"),
     "devices": ("dataset", "shape3d on the GPU against the CPU, where torch sees a GPU"),
 }
 
@@ -50,6 +51,7 @@ NAMED = (
     "inpainting_scan",
     "inpainting_strain",
     "inpainting_speed",
+    "phasing_scan",
 )
 
 

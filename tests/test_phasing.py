@@ -112,6 +112,17 @@ def test_partial_coherence_is_found_and_mends_the_object() -> None:
     assert likeness(align(partly.found, truth), truth) > likeness(align(fully.found, truth), truth)
 
 
+def test_coherence_is_full_until_it_begins() -> None:
+    pattern = pattern_of(faceted())
+    starts = [draw_start(pattern, SHORT, 0, 0)]
+    never, fully = (
+        phase(pattern, replace(SHORT, coherence=each), starts)[0] for each in (Coherence(begin=SHORT.cycles), None)
+    )
+    np.testing.assert_array_equal(never.support, fully.support)
+    early = phase(pattern, replace(SHORT, coherence=Coherence(begin=SHORT.cycles - 1)), starts)[0]
+    assert not np.array_equal(early.found, fully.found)
+
+
 def test_the_kernel_keeps_the_sum_and_starts_as_a_pseudo_voigt() -> None:
     kernel = Kernel(Coherence(2.0, 0.3), (1, 33, 33), torch.device("cpu"))
     assert float(kernel.values.sum()) == pytest.approx(1)

@@ -164,7 +164,7 @@ def _schedule(args: argparse.Namespace) -> Schedule:
         raise PhasingError("--hio, --raar and --er are all 0: ask for some cycles.")
     # PyNX's CPU backend knows no partial coherence.
     coherent = args.full_coherence or (args.method == "pynx" and args.device != "cuda")
-    return replace(schedule, coherence=None if coherent else Coherence(period=args.support_period))
+    return replace(schedule, coherence=None if coherent else Coherence(period=args.support_period, begin=args.hio))
 
 
 def _free_memory() -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from braggworks.phasing import projections, support
 from braggworks.phasing.likelihood import judge
-from braggworks.phasing.schedule import Algorithm, Pattern, Phased, Schedule, Start
+from braggworks.phasing.schedule import Algorithm, Coherence, Pattern, Phased, Schedule, Start
 
 Report = Callable[[int], object]
 
@@ -101,14 +101,21 @@ def _run(
                 where = support.half(inside, [index % (inside.ndim - 1) for index in range(len(starts))])
             weight = where.to(torch.complex64)
             for index in range(number):
-                refine = bool(schedule.coherence and (done + index) % schedule.coherence.period == 0)
-                found = projections.cycle(found, weight, outside, moduli, kernel=kernel, refine=refine)
+                blurred, refined = _coherence(schedule.coherence, done + index)
+                kept = kernel if blurred else None
+                found = projections.cycle(found, weight, outside, moduli, kernel=kept, refine=refined)
             done += number
             report(number * len(starts))
             if step.algorithm != "DETWIN":
                 new = support.update(found, inside, thresholds, schedule.support, done)
                 inside = _usable(found, inside, new, schedule.support.largest, given_up)
     return _results(pattern, found, inside, kernel, given_up)
+
+
+def _coherence(coherence: Coherence | None, cycle: int) -> tuple[bool, bool]:
+    """Return whether coherence is partial in a cycle, and whether its kernel is refined."""
+    since = cycle - coherence.begin if coherence else -1
+    return since >= 0, bool(coherence and since >= 0 and since % coherence.period == 0)
 
 
 def _outside(algorithm: Algorithm, beta: float) -> projections.Outside:

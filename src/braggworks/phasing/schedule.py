@@ -69,11 +69,15 @@ class Coherence:
         Share of the Lorentzian.
     period
         Cycles between updates.
+    begin
+        Cycle from which on coherence is partial; a kernel that is refined with an object far from the true one fits
+        anything.
     """
 
     fwhm_px: float = 0.5
     eta: float = 0.1
     period: int = 100
+    begin: int = 0
 
 
 @dataclass(frozen=True)
