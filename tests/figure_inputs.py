@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from dataset_inputs import write_shard, write_steps
+from phasing_inputs import write_object
 
 from braggworks.evaluation.gap_artefacts import Diffracted, score_artefacts
 from braggworks.evaluation.masking import score_masking
@@ -200,6 +201,7 @@ def write_all(folder: Path) -> dict[str, list[str]]:
         (folder / variant).mkdir()
         write_gap_width(folder / variant / "gap_width.nc")
     write_engines(folder / "engines.json")
+    write_object(folder / "object.cxi")
     write_filled_scan(folder / "inpainted.cxi", folder / "scores.json")
     (folder / "rulegraph.dot").write_text(DOT)
     (folder / "history.csv").write_text(
@@ -225,6 +227,7 @@ def write_all(folder: Path) -> dict[str, list[str]]:
         "engines": ["nufft.h5", "pynx.h5", "engines.json"],
         "scan": ["inpainted.cxi", "scores.json"],
         "baselines": ["inpainted.cxi"],
+        "object": ["object.cxi"],
         "finetune": ["finetuned.h5"],
         "training": ["history.csv"],
         "rulegraph": ["rulegraph.dot"],

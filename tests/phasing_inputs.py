@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from braggworks.phasing.likelihood import free_voxels
 from braggworks.phasing.schedule import Pattern
+from braggworks.scans.phased import write_phased
+from braggworks.scans.scan import Scan
 from braggworks.seeds import generator
 
 
@@ -37,3 +41,30 @@ def pattern_of(
     counts = rng.poisson(np.maximum(intensity, 0) * most / intensity.max()).astype(np.float32)
     mask = np.zeros(counts.shape, bool) if mask is None else mask
     return Pattern(np.where(mask, 0, counts).astype(np.float32), mask, free_voxels(counts.shape, mask, rng))
+
+
+def write_object(path: Path) -> None:
+    """Write what `braggworks phase` would, of a scan with a geometry."""
+    found = faceted(24)
+    support = found != 0
+    phase = np.where(support, np.angle(found), np.nan)
+    laboratory = {
+        "modulus": (np.abs(found), "1"),
+        "support": (support.astype(np.int8), "1"),
+        "phase": (phase, "rad"),
+        "displacement": (phase / 3, "angstrom"),
+        "strain": (phase * 1e-4, "1"),
+        "voxel": (np.array(50.0), "angstrom"),
+    }
+    numbers = {
+        "free_llk": [3.0, 2.0, 2.5],
+        "llk": [3.0, 2.0, 2.5],
+        "kept": [1, 2],
+        "pairwise_correlation": [0.97],
+        "mode_weights": [0.98, 0.02],
+        "prtf": np.linspace(1, 0.4, 12),
+        "prtf_q": np.linspace(0, 1, 12),
+    }
+    extra = {name: (np.array(values), "1") for name, values in numbers.items()}
+    extra |= {f"laboratory/{name}": value for name, value in laboratory.items()} | {"phase": (phase, "rad")}
+    write_phased(path, found, support, Scan(np.zeros((2, 2, 2)), title="a cut box"), extra)

@@ -16,7 +16,7 @@ pytest.importorskip("snakemake", reason="the workflow's plan needs Snakemake")
 from braggworks.planning import parse_job_counts
 
 ROOT = Path(__file__).parents[1]
-AFTER_SHARDS = {"write_manifest", "train_network", "evaluate_network", "check_network", "inpaint_scan"}
+AFTER_SHARDS = {"write_manifest", "train_network", "evaluate_network", "check_network", "inpaint_scan", "phase_scan"}
 
 
 def snakemake(folder: Path, *options: str) -> str:
@@ -101,7 +101,7 @@ def test_where_and_how_fast_to_train_reruns_nothing(edit: Callable[..., dict[str
 
 
 def test_figure_setting_reruns_figures_alone(edit: Callable[..., dict[str, int]]) -> None:
-    rules = edit("config/demo.yaml", "scan: {", "figures: {dpi: 77}\n\nscan: {")
+    rules = edit("config/demo.yaml", "scan:\n", "figures: {dpi: 77}\n\nscan:\n")
     assert set(rules) == {"draw_figure", "mesh_crystal", "write_report"}
 
 

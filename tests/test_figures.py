@@ -213,7 +213,7 @@ def test_dot_that_is_no_rulegraph_is_refused(text: str, why: str) -> None:
 def test_environments_are_those_of_the_workflow() -> None:
     found = {}
     for path in WORKFLOW.glob("*.smk"):
-        for rule in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
+        for rule in re.split(r"^ *rule ", path.read_text(), flags=re.MULTILINE)[1:]:
             environment = re.search(r'"braggworks/(\w+)"', rule)
             if environment:
                 found[rule.partition(":")[0]] = environment[1]

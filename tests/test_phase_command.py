@@ -206,9 +206,9 @@ def test_runs_that_all_diverge_are_refused(scan: Path, tmp_path: Path, capsys: p
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--best", "5", "--starts", "4"], "--best 5 is more than --starts 4"),
+        (["--best", "5", "--starts", "4"], "best 5 is more than starts 4"),
         (["--hio", "0", "--raar", "0", "--er", "0", "--detwin", "0"], "are all 0"),
-        (["--support-threshold", "0.5", "0.3"], "need LOW below HIGH"),
+        (["--support-threshold", "0.5", "0.3"], "so swap the two"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(

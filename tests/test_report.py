@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("plotly", reason="the report is made in the environment with plotly")
 
 from dataset_inputs import write_shard
+from phasing_inputs import write_object
 
 from braggworks.cli import main
 from braggworks.config import Config, load_config
@@ -131,6 +132,7 @@ def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(json.dumps(value))
     write_evaluation(Path(paths.evaluation(release)))
+    write_object(Path(paths.phased_scan))
     write_manifests(config, paths)
     write_figures(config, paths)
     table = Path(paths.benchmark("relax_batch", "demo-free", "00000"))

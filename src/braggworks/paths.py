@@ -109,6 +109,11 @@ class Paths:
         return f"{self.results}/scan/scores.json"
 
     @property
+    def phased_scan(self) -> str:
+        """CXI of the object that the filled scan was phased to."""
+        return f"{self.results}/scan/object.cxi"
+
+    @property
     def rulegraph(self) -> str:
         """DOT file of the workflow's rules."""
         return f"{self.results}/rulegraph.dot"

@@ -44,6 +44,7 @@ THREADS = dict.fromkeys(
         "evaluate_variant",
         "sweep_network",
         "inpaint_scan",
+        "phase_scan",
     ),
     2,
 )

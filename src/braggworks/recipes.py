@@ -30,6 +30,7 @@ from braggworks.config import (
     AnySweep,
     EvaluationConfig,
     FigureConfig,
+    PhasingConfig,
     Release,
     ScanConfig,
     SplitConfig,
@@ -135,6 +136,12 @@ class ScanRecipe(Recipe):
     """What preparing and inpainting the scan need."""
 
     scan: ScanConfig
+
+
+class PhaseRecipe(Recipe):
+    """What `braggworks phase` needs."""
+
+    phasing: PhasingConfig
 
 
 class FigureRecipe(Recipe):

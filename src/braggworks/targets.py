@@ -193,6 +193,7 @@ def figure_names(config: Config) -> list[str]:
         "engines": compares_engines(config),
         "scan": config.scan is not None,
         "baselines": config.scan is not None,
+        "object": config.scan is not None and config.scan.phasing is not None,
     }
     return [name for name, is_wanted in wanted.items() if is_wanted]
 
@@ -210,7 +211,7 @@ def figure_inputs(config: Config, figure: str) -> list[str]:
         return study_evaluations(config, figure.removeprefix("study-"))
     if figure.startswith("sweep-"):
         return [Paths(config.results).sweep(figure.removeprefix("sweep-"))]
-    if figure in {"patch", "gap-width", "intensity", "training", "scan", "baselines"}:
+    if figure in {"patch", "gap-width", "intensity", "training", "scan", "baselines", "object"}:
         return _result_inputs(config, figure)
     return _dataset_inputs(config, figure)
 
@@ -244,6 +245,7 @@ def _result_inputs(config: Config, figure: str) -> list[str]:
         "training": [paths.history(release)],
         "scan": [paths.inpainted_scan, paths.scan_scores],
         "baselines": [paths.inpainted_scan],
+        "object": [paths.phased_scan],
     }[figure]
 
 
@@ -312,6 +314,8 @@ def report_inputs(config: Config) -> dict[str, str | list[str]]:
         inputs["sweeps"] = [paths.sweep(sweep.kind) for sweep in config.sweeps]
     if config.scan:
         inputs["scores"] = paths.scan_scores
+        if config.scan.phasing:
+            inputs["object"] = paths.phased_scan
     if compares_engines(config):
         inputs["engines"] = paths.engines
     return inputs

@@ -16,6 +16,7 @@ STAGE_VERSIONS: dict[str, int] = {
     "compare": 1,
     "scan": 1,
     "inpaint": 2,
+    "phase": 1,
     "figure": 1,
     "report": 1,
 }

@@ -9,6 +9,7 @@ from braggworks.recipes import (
     EvaluateRecipe,
     FigureRecipe,
     ManifestRecipe,
+    PhaseRecipe,
     ScanRecipe,
     SweepRecipe,
     TrainRecipe,
@@ -87,7 +88,7 @@ def variant_of(wildcards):
 
 def sweep_recipe(wildcards):
     sweep = CONFIG.sweep(wildcards.sweep)
-    scan = CONFIG.scan if sweep.kind == "skipped" else None
+    scan = CONFIG.scan.without_phasing() if sweep.kind == "skipped" else None
     return SweepRecipe(version=STAGE_VERSIONS["sweep"], sweep=sweep, scan=scan).to_json()
 
 

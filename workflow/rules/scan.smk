@@ -1,5 +1,5 @@
 SIMULATED_BATCH, SIMULATED_PARTICLE = simulated_particle(CONFIG)
-SCAN_RECIPE = fixed(ScanRecipe(version=STAGE_VERSIONS["scan"], scan=CONFIG.scan))
+SCAN_RECIPE = fixed(ScanRecipe(version=STAGE_VERSIONS["scan"], scan=CONFIG.scan.without_phasing()))
 
 
 rule simulate_scan:
@@ -81,3 +81,31 @@ rule inpaint_scan:
     shell:
         "braggworks inpaint {input.scan:q} --recipe {params.recipe:q} --weights {input.weights:q}"
         " --output {output.scan:q} --scores {output.scores:q} --threads {threads} > {log:q} 2>&1"
+
+
+if CONFIG.scan.phasing:
+
+    rule phase_scan:
+        input:
+            PATHS.inpainted_scan,
+        output:
+            PATHS.phased_scan,
+        log:
+            PATHS.log("phase_scan"),
+        benchmark:
+            PATHS.benchmark("phase_scan")
+        conda:
+            conda_file("learn")
+        container:
+            container_image("learn")
+        envmodules:
+            "braggworks/learn",
+        threads: 2
+        resources:
+            mem_mb=more_each_time(4000),
+            runtime=more_each_time(120),
+        params:
+            recipe=fixed(PhaseRecipe(version=STAGE_VERSIONS["phase"], phasing=CONFIG.scan.phasing)),
+        shell:
+            "braggworks phase {input:q} --recipe {params.recipe:q} --output {output:q} --threads {threads}"
+            " > {log:q} 2>&1"

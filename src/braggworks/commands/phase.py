@@ -20,11 +20,16 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from braggworks.commands._pictures import draw_with_figures
 from braggworks.commands._provenance import command_provenance
-from braggworks.commands._recipes import thread_count
-from braggworks.commands.scan import add_reading_arguments, positive_int, read_usable
-from braggworks.errors import PhasingError
+from braggworks.commands._recipes import read_recipe, thread_count
+from braggworks.commands.scan import add_reading_arguments, read_usable
+from braggworks.config import PhasingConfig
+from braggworks.errors import ConfigError
+from braggworks.mistakes import mistake_sentence
+from braggworks.recipes import PhaseRecipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +40,7 @@ if TYPE_CHECKING:
     from braggworks.scans.geometry import Geometry
     from braggworks.scans.scan import Scan
 
-METHODS = ("iterative", "pynx")
+_SMOOTHING_CYCLES = 600
 
 
 @dataclass(frozen=True)
@@ -53,31 +58,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     add_reading_arguments(parser)
     parser.add_argument("--output", "--out", required=True, metavar="CXI", help="object to write")
-    parser.add_argument("--method", choices=METHODS, default="iterative", help="our own, in torch, or PyNX's")
     parser.add_argument("--picture", metavar="PNG", help="picture of the object to write")
+    parser.add_argument("--recipe", metavar="JSON", help="what follows, as JSON text or a JSON file; options win")
+    parser.add_argument("--method", choices=("iterative", "pynx"), help="our own, in torch, or PyNX's (iterative)")
     grid = parser.add_argument_group("the grid")
-    grid.add_argument("--crop", type=positive_int, default=128, metavar="N", help="voxels per axis at most (128)")
+    _whole(grid, "--crop", "crop_px", "N", "voxels per axis at most (128)")
     grid.add_argument(
-        "--bin", type=positive_int, nargs=3, metavar=("Z", "Y", "X"), help="voxels to sum (as oversampling allows)"
+        "--bin", dest="bins", type=int, nargs=3, metavar=("Z", "Y", "X"), help="voxels to sum (as oversampling allows)"
     )
     runs = parser.add_argument_group("the runs")
-    runs.add_argument("--starts", type=positive_int, default=10, metavar="N", help="random starts (10)")
-    runs.add_argument("--best", type=positive_int, default=3, metavar="N", help="runs that are combined (3)")
-    runs.add_argument("--by", choices=("free_llk", "mean_to_max"), default="free_llk", help="what makes a run good")
-    runs.add_argument("--seed", type=int, default=0, metavar="N", help="of the starts (0)")
+    _whole(runs, "--starts", "starts", "N", "random starts (10)")
+    _whole(runs, "--best", "best", "N", "runs that are combined (3)")
+    runs.add_argument("--by", choices=("free_llk", "mean_to_max"), help="what makes a run good (free_llk)")
+    _whole(runs, "--seed", "seed", "N", "of the starts (0)")
     for name, cycles in (("hio", 400), ("raar", 1000), ("er", 300)):
-        runs.add_argument(f"--{name}", type=_cycles, default=cycles, metavar="N", help=f"cycles of {name} ({cycles})")
-    runs.add_argument("--detwin", type=_cycles, default=20, metavar="N", help="cycles in half the support (20)")
+        _whole(runs, f"--{name}", name, "N", f"cycles of {name} ({cycles})")
+    _whole(runs, "--detwin", "detwin", "N", "cycles in half the support (20)")
     support = parser.add_argument_group("the support")
+    _pair(support, "--support-threshold", "support_threshold", ("LOW", "HIGH"), "shares of the rms modulus (0.3 0.4)")
+    _pair(support, "--support-smooth", "support_smooth_px", ("FIRST", "LAST"), "smoothing, in px (2.0 1.0)")
+    _whole(support, "--support-period", "support_period", "N", "cycles between updates (25)")
+    _whole(support, "--support-border", "support_border_px", "PX", "change only so near to the border (0: all)")
     support.add_argument(
-        "--support-threshold", type=_share, nargs=2, default=(0.3, 0.4), metavar=("LOW", "HIGH"), help="(0.3 0.4)"
+        "--support-expand", dest="support_expand_px", type=int, nargs="*", metavar="PX", help="growth after each update"
     )
-    support.add_argument("--support-period", type=positive_int, default=25, metavar="N", help="cycles (25)")
-    support.add_argument(
-        "--support-smooth", type=float, nargs=2, default=(2.0, 1.0), metavar=("FIRST", "LAST"), help="px (2.0 1.0)"
-    )
-    support.add_argument("--support-border", type=_cycles, default=0, metavar="PX", help="change only the border (0)")
-    support.add_argument("--support-expand", type=int, nargs="*", default=(), metavar="PX", help="after each update")
     support.add_argument("--full-coherence", action="store_true", help="fit no partial coherence")
     where = parser.add_argument_group("where; no result depends on it, beyond rounding")
     where.add_argument("--threads", type=thread_count, default=1, metavar="N", help="processor threads (1)")
@@ -85,38 +89,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
 
 
-def _cycles(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{value} is not between 0 and 1 000 000")
-    return value
+def _whole(group: argparse._ArgumentGroup, option: str, name: str, unit: str, text: str) -> None:
+    group.add_argument(option, dest=name, type=int, metavar=unit, help=text)
 
 
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not between 0 and 1")
-    return value
+def _pair(group: argparse._ArgumentGroup, option: str, name: str, units: tuple[str, str], text: str) -> None:
+    group.add_argument(option, dest=name, type=float, nargs=2, metavar=units, help=text)
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the object."""
-    if args.best > args.starts:
-        raise PhasingError(f"--best {args.best} is more than --starts {args.starts}: ask for fewer, or start more.")
-    work = _work(args)
-    _announce(args, work)
+    config = _config(args)
+    work = _work(args, config)
+    _announce(config, work)
     if args.dry_run:
         return
-    runs = _runs(args, work)
-    _write(args, work, runs)
+    runs = _runs(args, config, work)
+    _write(args, config, work, runs)
     if args.picture:
         draw_with_figures(args.output, args.picture)
+
+
+def _config(args: argparse.Namespace) -> PhasingConfig:
+    """Join options and recipe; options win."""
+    given: dict[str, Any] = {}
+    if args.recipe:
+        recipe = read_recipe(args, PhaseRecipe).phasing
+        given = {name: getattr(recipe, name) for name in recipe.model_fields_set}
+    given |= {name: value for name in PhasingConfig.model_fields if (value := getattr(args, name, None)) is not None}
+    if args.full_coherence:
+        given["coherence"] = False
+    try:
+        return PhasingConfig.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(mistake_sentence(error, "", PhasingConfig)) from None
 
 
 # --- what is to be done ---
 
 
-def _work(args: argparse.Namespace) -> Work:
+def _work(args: argparse.Namespace, config: PhasingConfig) -> Work:
     import numpy as np
 
     from braggworks.inpainting.checks import check_peak
@@ -132,39 +144,34 @@ def _work(args: argparse.Namespace) -> Work:
     peak = find_peak(scan.counts, scan.mask).position
     check_peak(scan.counts, scan.gap, scan.source)
     check_one_peak(scan.counts, scan.gap, peak)
-    grid = choose_grid(scan.counts, scan.gap, peak, args.crop, tuple(args.bin) if args.bin else None)
-    check_memory(grid.shape, args.starts, _free_memory())
+    grid = choose_grid(scan.counts, scan.gap, peak, config.crop_px, config.bins)
+    check_memory(grid.shape, config.starts, _free_memory())
     for note in notes:
         print(f"{'correction':<13}{note}")
     mask = grid.take(scan.gap) > 0
     counts = np.where(mask, 0, grid.take(scan.counts)).astype(np.float32)
-    pattern = Pattern(counts, mask, free_voxels(counts.shape, mask, generator("free voxels", args.seed)))
+    pattern = Pattern(counts, mask, free_voxels(counts.shape, mask, generator("free voxels", config.seed)))
     geometry = geometry_of(raw, peak, tuple(args.roi_origin))
-    return Work(scan, grid, pattern, geometry and binned(geometry, grid.bins), _schedule(args))
+    return Work(scan, grid, pattern, geometry and binned(geometry, grid.bins), _schedule(config, args.device))
 
 
-def _schedule(args: argparse.Namespace) -> Schedule:
+def _schedule(config: PhasingConfig, device: str) -> Schedule:
     from dataclasses import replace
 
     from braggworks.phasing.schedule import Coherence, SupportRule, standard
 
-    first, last = args.support_smooth
-    low, high = args.support_threshold
-    if low > high or min(first, last) <= 0:
-        raise PhasingError("--support-threshold and --support-smooth need LOW below HIGH and widths above 0.")
     rule = SupportRule(
-        threshold=(low, high),
-        smooth_px=(first, last, 600),
-        period=args.support_period,
-        border_px=args.support_border,
-        expand_px=tuple(args.support_expand),
+        threshold=config.support_threshold,
+        smooth_px=(*config.support_smooth_px, _SMOOTHING_CYCLES),
+        period=config.support_period,
+        border_px=config.support_border_px,
+        expand_px=config.support_expand_px,
     )
-    schedule = standard(args.hio, args.raar, args.er, rule, detwin=args.detwin)
-    if not schedule.cycles:
-        raise PhasingError("--hio, --raar and --er are all 0: ask for some cycles.")
-    # PyNX's CPU backend knows no partial coherence.
-    coherent = args.full_coherence or (args.method == "pynx" and args.device != "cuda")
-    return replace(schedule, coherence=None if coherent else Coherence(period=args.support_period, begin=args.hio))
+    schedule = standard(config.hio, config.raar, config.er, rule, detwin=config.detwin)
+    # PyNX's backend for processors knows no partial coherence.
+    known = config.method == "iterative" or device == "cuda"
+    partial = Coherence(period=rule.period, begin=config.hio) if config.coherence and known else None
+    return replace(schedule, coherence=partial)
 
 
 def _free_memory() -> int:
@@ -173,7 +180,7 @@ def _free_memory() -> int:
     return int(os.sysconf("SC_AVPHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
 
 
-def _announce(args: argparse.Namespace, work: Work) -> None:
+def _announce(config: PhasingConfig, work: Work) -> None:
     from braggworks.phasing.grids import oversampling
 
     grid, pattern = work.grid, work.pattern
@@ -184,7 +191,7 @@ def _announce(args: argparse.Namespace, work: Work) -> None:
     masked, kept_out = pattern.mask.mean(), pattern.free.mean()
     print(f"{'counts':<13}{pattern.counts.sum():.4g}, {masked:.2%} masked, {kept_out:.2%} kept out")
     steps = " + ".join(f"{step.cycles} {step.algorithm}" for step in work.schedule.steps)
-    print(f"{'runs':<13}{args.starts} starts of {steps} by {args.method}, the best {args.best} by {args.by}")
+    print(f"{'runs':<13}{config.starts} starts of {steps} by {config.method}, the best {config.best} by {config.by}")
     where = f"{work.geometry.diffractometer}" if work.geometry else "unknown, so that neither strain nor lengths are"
     print(f"{'geometry':<13}{where}")
 
@@ -192,16 +199,16 @@ def _announce(args: argparse.Namespace, work: Work) -> None:
 # --- the runs ---
 
 
-def _runs(args: argparse.Namespace, work: Work) -> list[Phased]:
+def _runs(args: argparse.Namespace, config: PhasingConfig, work: Work) -> list[Phased]:
     from tqdm import tqdm
 
     from braggworks.phasing.starts import draw_start
 
-    starts = [draw_start(work.pattern, work.schedule, args.seed, index) for index in range(args.starts)]
+    starts = [draw_start(work.pattern, work.schedule, config.seed, index) for index in range(config.starts)]
     interval = 0.1 if sys.stderr.isatty() else 5
-    total = args.starts * work.schedule.cycles
+    total = config.starts * work.schedule.cycles
     with tqdm(total=total, desc="phase", unit="cycle", mininterval=interval) as bar:
-        if args.method == "pynx":
+        if config.method == "pynx":
             from braggworks.phasing import pynx_process
 
             device = "cuda" if args.device == "cuda" else "cpu"
@@ -221,14 +228,14 @@ def _runs(args: argparse.Namespace, work: Work) -> list[Phased]:
 # --- what is written ---
 
 
-def _write(args: argparse.Namespace, work: Work, runs: list[Phased]) -> None:
+def _write(args: argparse.Namespace, config: PhasingConfig, work: Work, runs: list[Phased]) -> None:
     import numpy as np
 
     from braggworks.phasing.objects import centred, unwrapped, without_piston, without_ramp
     from braggworks.phasing.selection import aligned, best, modes, prtf
     from braggworks.scans.phased import write_phased
 
-    kept = best(runs, args.best, args.by)
+    kept = best(runs, config.best, config.by)
     first, support = centred(kept[0].found, kept[0].support)
     objects = aligned([first, *(each.found for each in kept[1:])])
     found, weights = modes(objects)
@@ -248,7 +255,7 @@ def _write(args: argparse.Namespace, work: Work, runs: list[Phased]) -> None:
     }
     if work.geometry:
         extra |= _laboratory(flat, support, work.geometry)
-    provenance = command_provenance(args.scan, method=args.method, seed=args.seed)
+    provenance = command_provenance(args.scan, method=config.method, seed=config.seed)
     attributes = {"window": list(work.grid.start), "bins": list(work.grid.bins), "provenance": provenance}
     write_phased(args.output, flat, support, work.scan, extra, **attributes)
     worst = f", pairwise modulus correlation {agreement.min():.3f} or more" if len(kept) > 1 else ""

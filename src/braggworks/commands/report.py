@@ -51,6 +51,7 @@ class Files:
     studies: dict[str, dict[str, xr.Dataset]]
     sweeps: list[xr.Dataset]
     scores: dict[str, Any] | None
+    phased: dict[str, Any] | None
     engines: dict[str, Any] | None
     mesh: dict[str, Any] | None
     shipped: list[Record]
@@ -104,6 +105,8 @@ def _records(config: Config, files: Files) -> list[Record]:
         records += gather.engine_records(files.engines)
     if files.scores:
         records += gather.scan_records(files.scores)
+    if files.phased:
+        records += gather.object_records(files.phased)
     return records
 
 
@@ -130,10 +133,23 @@ def _read_files(config: Config, paths: Paths) -> Files:
         },
         sweeps=[_read_evaluation(paths.sweep(sweep.kind)) for sweep in config.sweeps],
         scores=read_json(paths.scan_scores) if config.scan else None,
+        phased=_read_object(paths.phased_scan) if config.scan and config.scan.phasing else None,
         engines=read_json(paths.engines) if compares_engines(config) else None,
         mesh=read_json(paths.isosurface) if draws_isosurface(config) else None,
         shipped=shipped_records(read_records(str(shipped))) if shipped else [],
     )
+
+
+def _read_object(path: str) -> dict[str, Any]:
+    from braggworks.files import open_h5
+
+    with open_h5(path, "phased object") as file:
+        extra = file["entry_1/braggworks"]
+        return {
+            "simulated": bool(file.attrs["simulated"]),
+            "voxels": int(file["entry_1/image_1/mask"][()].sum()),
+            **{name: extra[name][()].tolist() for name in ("free_llk", "kept", "pairwise_correlation", "mode_weights")},
+        }
 
 
 def _read_evaluation(path: str) -> xr.Dataset:

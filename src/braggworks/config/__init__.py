@@ -11,6 +11,7 @@ from braggworks.config.evaluation import (
     Interpolation,
     ScanConfig,
 )
+from braggworks.config.phasing import PhasingConfig
 from braggworks.config.reading import data_folder, json_schema, load_campaign, load_config
 from braggworks.config.run import Config
 from braggworks.config.sweeps import (
@@ -35,6 +36,7 @@ __all__ = [
     "MaskingSweep",
     "NetworkConfig",
     "OversamplingSweep",
+    "PhasingConfig",
     "PositionSweep",
     "Release",
     "ScanConfig",

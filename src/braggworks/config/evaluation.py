@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from braggworks.campaigns import MAX_GAP_PX, MAX_GRID, Model, Name
+from braggworks.config.phasing import PhasingConfig
 
 Interpolation = Literal["nearest", "linear", "cubic"]
 
@@ -55,7 +56,12 @@ class ScanConfig(Model):
         (12, 12), description="Distance of the gap's first pixel from the peak along the detector's y and x."
     )
     stride_px: int = Field(8, ge=1, le=64, description="Step between overlapping windows.")
+    phasing: PhasingConfig | None = Field(None, description="Phases the filled scan; left out, it is not.")
     simulated: Name = Field(description="Campaign of whose held-out particles one stands in where the file is absent.")
+
+    def without_phasing(self) -> ScanConfig:
+        """Return what preparing the scan and filling its gap depend on."""
+        return self.model_copy(update={"phasing": None})
 
 
 class FigureConfig(Model):

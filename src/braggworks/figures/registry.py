@@ -66,6 +66,7 @@ FIGURES: dict[str, Entry] = {
     ),
     "scan": Entry("scan", "draw", ("inpainted.cxi", "scores.json"), "a scan before and after"),
     "baselines": Entry("baselines", "draw", ("inpainted.cxi",), "the scan's gap, filled by every method"),
+    "object": Entry("phased", "draw", ("object.cxi",), "a phased object: modulus, phase, strain and surface"),
     "finetune": Entry("finetune", "draw", ("examples.h5",), "held-out gaps of a scan before and after fine-tuning"),
     "training": Entry("training", "draw", ("history.csv",), "loss by epoch"),
     "rulegraph": Entry("rulegraph", "draw", ("rulegraph.dot",), "the workflow's rules"),

@@ -35,6 +35,7 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         "simulate_scan",
         "prepare_scan",
         "inpaint_scan",
+        "phase_scan",
     ),
     "figures": ("draw_figure", "mesh_crystal", "write_report"),
 }

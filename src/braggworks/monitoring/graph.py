@@ -235,6 +235,8 @@ def _scan_jobs(config: Config) -> Iterator[Job]:
     yield Job("prepare_scan", (paths.prepared_scan,), (scan_source(config),))
     read = (paths.prepared_scan, paths.weights(config.training.release))
     yield Job("inpaint_scan", (paths.inpainted_scan, paths.scan_scores), read)
+    if config.scan.phasing:
+        yield Job("phase_scan", (paths.phased_scan,), (paths.inpainted_scan,))
 
 
 def _report_jobs(config: Config) -> Iterator[Job]:

@@ -256,6 +256,19 @@ def _protocol(config: Config) -> str:
     )
 
 
+def object_records(phased: dict[str, Any]) -> list[Record]:
+    """Return what the scan was phased to: the likelihood of the best run, and how far the best runs agree."""
+    stem, runs = f"scan.{'simulated' if phased['simulated'] else 'measured'}.object", len(phased["free_llk"])
+    best = min(phased["free_llk"][run] for run in phased["kept"])
+    kept = len(phased["kept"])
+    return [
+        Record(f"{stem}.free_llk", best, "1", n=runs),
+        Record(f"{stem}.pairwise_correlation", min(phased["pairwise_correlation"]), "1", n=kept),
+        Record(f"{stem}.first_mode", phased["mode_weights"][0], "1", n=kept),
+        Record(f"{stem}.volume", phased["voxels"], "voxels"),
+    ]
+
+
 def scan_records(scores: dict[str, Any]) -> list[Record]:
     """Return the correlation in the scan's synthetic gap by method, overall and by stratum, and the time it took."""
     kind = "simulated" if scores["simulated"] else "measured"

@@ -102,6 +102,13 @@ _FIXED: dict[str, tuple[str, str]] = {
         "The network's mean correlation in the gap, for held-out patches of rising intensity. Counting noise, which no "
         "method can predict, decides where there are few counts. After Masto's thesis, Fig. 3.16.",
     ),
+    "object": (
+        "The object",
+        "What the filled scan is the diffraction of, by iterative phase retrieval from random starts: the first mode "
+        "of the best runs by free log-likelihood. Strain is along the scattering vector, on cubes in the laboratory's "
+        "frame; without the scan's geometry, axes are those of the detector, and there is none. The curve is the "
+        "phase retrieval transfer function; the dotted line is 1/e.",
+    ),
     "baselines": (
         "The gap, filled by every method",
         "Above, the plane in the middle of the gap, in which nothing was measured; below, the detector image at the "

@@ -28,6 +28,7 @@ READERS: dict[str, Callable[..., Any]] = {
     "study": results.read_study,
     "scan": results.read_scan,
     "baselines": results.read_baselines,
+    "object": results.read_phased,
     "finetune": results.read_finetuned,
     "training": results.read_history,
     "rulegraph": results.read_rulegraph,
