@@ -97,6 +97,18 @@ def test_gradients_are_finite_everywhere(loss) -> None:
         assert torch.isfinite(prediction.grad).all()
 
 
+def test_descent_finds_the_phase_or_its_twin() -> None:
+    truth, counts = waves()
+    found = torch.zeros_like(truth).add_(0.3 * truth).requires_grad_()
+    optimiser = torch.optim.Adam([found], 0.1)
+    for _ in range(150):
+        loss = weighted_coherent_average(found, truth, counts).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert loss.item() < 0.02
+
+
 # --- the network ---
 
 
@@ -114,22 +126,3 @@ def test_every_parameter_learns_and_the_phase_has_the_patterns_shape() -> None:
     assert phase.shape == values.shape
     phase.square().sum().backward()
     assert all(torch.isfinite(p.grad).all() and p.grad.any() for p in network.parameters())
-
-
-def test_a_small_network_learns_the_phase_of_one_pattern() -> None:
-    torch.manual_seed(0)
-    network = RspUNet3D(0.04)
-    wave = np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(np.pad(faceted(24, 1), 20))))
-    truth, counts = (
-        torch.tensor(each, dtype=torch.float32)[None, None] for each in (np.angle(wave), np.abs(wave) ** 2)
-    )
-    values = torch.log1p(counts) / torch.log1p(counts).max()
-    optimiser = torch.optim.Adam(network.parameters(), 3e-3)
-    losses = []
-    for _ in range(25):
-        loss = weighted_coherent_average(network(values), truth, counts).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.8 * losses[0]

@@ -1,4 +1,4 @@
-"""The network that predicts reciprocal-space phases: Masto et al., npj Comput. Mater. 2026, 10.1038/s41524-026-02017-w."""
+"""The network for reciprocal-space phases of Masto et al., npj Comput. Mater. (2026), 10.1038/s41524-026-02017-w."""
 
 from __future__ import annotations
 
