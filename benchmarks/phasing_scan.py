@@ -43,6 +43,7 @@ class Found(NamedTuple):
 
     found: NDArray[np.complex64]
     agreement: NDArray[np.float64]
+    inside: NDArray[np.float64]
     free_llk: NDArray[np.float64]
     seconds: float
 
@@ -75,14 +76,16 @@ def _phased(scan: Path, scratch: Path, *options: str) -> Found:
     seconds = time.perf_counter() - begun
     with h5py.File(output) as file:
         extra = file["entry_1/braggworks"]
-        return Found(
-            file["entry_1/image_1/data"][()], extra["pairwise_correlation"][()], extra["free_llk"][()], seconds
-        )
+        names = ("pairwise_correlation", "pairwise_correlation_inside", "free_llk")
+        return Found(file["entry_1/image_1/data"][()], *(extra[name][()] for name in names), seconds)
 
 
 def _agreement(name: str, run: Found, about: str) -> Iterator[Record]:
     note = f"{about}; best 3 of {STARTS} starts of {' '.join(CYCLES)}, {'x'.join(map(str, run.found.shape))}"
     yield Record(f"{name}.consensus", float(run.agreement.min()), "1", n=3, seed=SEED, source=note)
+    yield Record(
+        f"{name}.consensus.inside", float(run.inside.min()), "1", n=3, seed=SEED, source=f"{note}; in the support"
+    )
     yield Record(f"{name}.free_llk", float(np.min(run.free_llk)), "1", n=STARTS, seed=SEED, source=note)
     yield Record(f"{name}.seconds", run.seconds, "s", n=1, seed=SEED, source=f"{note}, one thread")
 

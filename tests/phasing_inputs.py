@@ -61,6 +61,7 @@ def write_object(path: Path) -> None:
         "llk": [3.0, 2.0, 2.5],
         "kept": [1, 2],
         "pairwise_correlation": [0.97],
+        "pairwise_correlation_inside": [0.91],
         "mode_weights": [0.98, 0.02],
         "prtf": np.linspace(1, 0.4, 12),
         "prtf_q": np.linspace(0, 1, 12),

@@ -60,6 +60,7 @@ def test_the_object_is_found_with_its_uncertainty(phased: Path) -> None:
         assert extra["mode_weights"][()].sum() == pytest.approx(1)
         assert 0.8 < extra["mode_weights"][0] <= 1
         assert extra["pairwise_correlation"].shape == (3,)
+        assert (extra["pairwise_correlation_inside"][()] < extra["pairwise_correlation"][()]).all()
         phase, spread = extra["phase"][()], extra["phase_uncertainty"][()]
         provenance = json.loads(file.attrs["provenance"])
     assert likeness(align(found, truth, ramp=True), truth) > 0.96
@@ -70,7 +71,7 @@ def test_the_object_is_found_with_its_uncertainty(phased: Path) -> None:
     np.testing.assert_allclose(np.angle(np.exp(1j * (phase - np.angle(found))))[inside], 0, atol=1e-4)
     assert 0 < np.median(spread[inside]) < 1
     assert provenance["scan"] == "scan.cxi"
-    assert provenance["method"] == "iterative"
+    assert json.loads(provenance["phasing"])["method"] == "iterative"
 
 
 def test_strain_is_on_cubes_in_the_laboratory(phased: Path) -> None:
@@ -151,6 +152,39 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], scan: Scan, *opt
     said = capsys.readouterr().err
     assert "Traceback" not in said
     return said
+
+
+@pytest.mark.parametrize("options", [["--out", "{tmp}"], ["--out", "{tmp}/taken/x.cxi"], ["--picture", "{tmp}"]])
+def test_what_cannot_be_written_is_refused_before_anything_is_computed(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    given = [option.format(tmp=tmp_path) for option in options]
+    given += [] if "--out" in given else ["--out", str(tmp_path / "object.cxi")]
+    assert main(["phase", str(scan), "--dry-run", *given]) == 2
+    assert "cannot be written: give the path of a file" in capsys.readouterr().err
+
+
+def test_a_missing_gpu_is_told_at_once(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert main(["phase", str(scan), "--out", str(tmp_path / "o.cxi"), "--device", "cuda", "--dry-run"]) == 2
+    assert "torch sees no GPU" in capsys.readouterr().err
+
+
+def test_one_run_has_no_uncertainty(scan: Path, tmp_path: Path) -> None:
+    few = ["--starts", "1", "--best", "1", "--hio", "20", "--raar", "0", "--er", "20", "--bin", "1", "1", "1"]
+    assert main(["phase", str(scan), "--out", str(tmp_path / "object.cxi"), *few]) == 0
+    with h5py.File(tmp_path / "object.cxi") as file:
+        assert np.isnan(file["entry_1/braggworks/phase_uncertainty"][()]).all()
+        assert np.isnan(file["entry_1/braggworks/pairwise_correlation"][()]).all()
+
+
+def test_a_peak_at_the_edge_is_no_second_peak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edge = Scan(scan_of(faceted(48)).counts[:, 23:])
+    assert "is 1 voxels from the edge of axis y" in refused(tmp_path, capsys, edge)
 
 
 def test_a_scan_without_a_peak_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

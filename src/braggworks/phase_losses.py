@@ -45,12 +45,12 @@ def weighted_coherent_average(
     Returns
     -------
     Tensor
-        Shape (batch,), from 0 to 1.
+        Shape (batch,), from 0 to 1. A shifted object has another phase, and is not forgiven: labels are centred.
     """
     weights = WEIGHTINGS[weighting](counts)
     weights = weights / _total(weights, keep=True).clamp(min=_TINY)
     losses = [1 - _modulus(weights, sign * truth - prediction) for sign in (1, -1)]
-    return torch.minimum(*losses)
+    return _smaller(*losses)
 
 
 def object_error(prediction: Tensor, truth: Tensor, counts: Tensor, *, twins: bool = True) -> Tensor:
@@ -80,7 +80,7 @@ def object_error(prediction: Tensor, truth: Tensor, counts: Tensor, *, twins: bo
         overlap = turn.sum(dim=axes).squeeze(1)
         return 2 * (power - (overlap.abs() if twins else overlap.real)) / power
 
-    return torch.minimum(squared(1), squared(-1)) if twins else squared(1)
+    return _smaller(squared(1), squared(-1)) if twins else squared(1)
 
 
 def unwrapped_error(prediction: Tensor, truth: Tensor, counts: Tensor, weighting: Weighting = "uniform") -> Tensor:
@@ -96,7 +96,12 @@ def unwrapped_error(prediction: Tensor, truth: Tensor, counts: Tensor, weighting
         return phase - _total(weights * phase, keep=True)
 
     losses = [_total(weights * (centred(sign * truth) - centred(prediction)).square()) for sign in (1, -1)]
-    return torch.minimum(*losses)
+    return _smaller(*losses)
+
+
+def _smaller(first: Tensor, second: Tensor) -> Tensor:
+    """Return the smaller of two; of equal ones the first alone, since their gradients cancel where nothing is known."""
+    return torch.where(second < first, second, first)
 
 
 def _modulus(weights: Tensor, phase: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from braggworks.errors import FileError
+
 
 def draw_with_figures(file: str, picture: str) -> None:
     """Let the environment that holds matplotlib draw what a command wrote."""
@@ -17,4 +19,6 @@ def draw_with_figures(file: str, picture: str) -> None:
         )
         return
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    print((done.stdout or done.stderr).strip())
+    if done.returncode:
+        raise FileError(done.stderr.strip().removeprefix("braggworks picture: ") or f"{picture} could not be drawn.")
+    print(done.stdout.strip())

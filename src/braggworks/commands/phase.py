@@ -16,8 +16,10 @@ examples:
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -27,7 +29,7 @@ from braggworks.commands._provenance import command_provenance
 from braggworks.commands._recipes import read_recipe, thread_count
 from braggworks.commands.scan import add_reading_arguments, read_usable
 from braggworks.config import PhasingConfig
-from braggworks.errors import ConfigError
+from braggworks.errors import ConfigError, FileError
 from braggworks.mistakes import mistake_sentence
 from braggworks.recipes import PhaseRecipe
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from braggworks.scans.scan import Scan
 
 _SMOOTHING_CYCLES = 600
+_AGREED = 0.9  # correlation of moduli inside the support, below which runs found different objects
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def _pair(group: argparse._ArgumentGroup, option: str, name: str, units: tuple[s
 def run(args: argparse.Namespace) -> None:
     """Write the object."""
     config = _config(args)
+    _check_machine(args)
     work = _work(args, config)
     _announce(config, work)
     if args.dry_run:
@@ -108,6 +112,19 @@ def run(args: argparse.Namespace) -> None:
     _write(args, config, work, runs)
     if args.picture:
         draw_with_figures(args.output, args.picture)
+
+
+def _check_machine(args: argparse.Namespace) -> None:
+    """Refuse, before anything is computed, a file that cannot be written or a device that is missing."""
+    for file in filter(None, (args.output, args.picture)):
+        folder = next((each for each in Path(file).absolute().parents if each.exists()), Path("/"))
+        if Path(file).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise FileError(f"{file} cannot be written: give the path of a file in a folder that you may write to.")
+    if args.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigError("--device is cuda and torch sees no GPU: leave it out, or run where there is one.")
 
 
 def _config(args: argparse.Namespace) -> PhasingConfig:
@@ -170,7 +187,7 @@ def _schedule(config: PhasingConfig, device: str) -> Schedule:
     schedule = standard(config.hio, config.raar, config.er, rule, detwin=config.detwin)
     # PyNX's backend for processors knows no partial coherence.
     known = config.method == "iterative" or device == "cuda"
-    partial = Coherence(period=rule.period, begin=config.hio) if config.coherence and known else None
+    partial = Coherence(period=rule.period, begin=config.hio + config.detwin) if config.coherence and known else None
     return replace(schedule, coherence=partial)
 
 
@@ -192,6 +209,13 @@ def _announce(config: PhasingConfig, work: Work) -> None:
     print(f"{'counts':<13}{pattern.counts.sum():.4g}, {masked:.2%} masked, {kept_out:.2%} kept out")
     steps = " + ".join(f"{step.cycles} {step.algorithm}" for step in work.schedule.steps)
     print(f"{'runs':<13}{config.starts} starts of {steps} by {config.method}, the best {config.best} by {config.by}")
+    for axis, (room, given) in enumerate(zip(grid.extent, work.scan.counts.shape, strict=True)):
+        if 2 * room < min(config.crop_px, given):
+            print(
+                f"warning: the peak lies so near to the edge of axis {'zyx'[axis]} that only {room} voxels are phased"
+            )
+    if config.method == "pynx" and (config.support_border_px or config.support_expand_px or config.coherence):
+        print("note         PyNX leaves out partial coherence, and border and expansion of the support, on a processor")
     where = f"{work.geometry.diffractometer}" if work.geometry else "unknown, so that neither strain nor lengths are"
     print(f"{'geometry':<13}{where}")
 
@@ -241,7 +265,8 @@ def _write(args: argparse.Namespace, config: PhasingConfig, work: Work, runs: li
     found, weights = modes(objects)
     flat = without_piston(without_ramp(found[0]), support)
     q, transfer = prtf(objects, work.pattern)
-    agreement = _agreement(objects)
+    agreement = _agreement(objects, np.ones_like(support))
+    inside = _agreement(objects, support)
     extra: dict[str, tuple[NDArray[Any], str]] = {
         "phase": (unwrapped(flat, support).astype(np.float32), "rad"),
         "phase_uncertainty": (_phase_spread(objects, found[0], support).astype(np.float32), "rad"),
@@ -249,35 +274,45 @@ def _write(args: argparse.Namespace, config: PhasingConfig, work: Work, runs: li
         "prtf_q": (q, "1"),
         "mode_weights": (weights, "1"),
         "pairwise_correlation": (agreement, "1"),
+        "pairwise_correlation_inside": (inside, "1"),
         "free_llk": (np.array([each.free_llk for each in runs]), "1"),
         "llk": (np.array([each.llk for each in runs]), "1"),
         "kept": (np.array([next(k for k, each in enumerate(runs) if each is run) for run in kept]), "1"),
     }
     if work.geometry:
         extra |= _laboratory(flat, support, work.geometry)
-    provenance = command_provenance(args.scan, method=config.method, seed=config.seed)
+    provenance = command_provenance(args.scan, phasing=config.model_dump_json())
     attributes = {"window": list(work.grid.start), "bins": list(work.grid.bins), "provenance": provenance}
     write_phased(args.output, flat, support, work.scan, extra, **attributes)
-    worst = f", pairwise modulus correlation {agreement.min():.3f} or more" if len(kept) > 1 else ""
-    print(f"{'result':<13}free LLK {', '.join(f'{each.free_llk:.2f}' for each in kept)}{worst}")
+    print(f"{'result':<13}free LLK {', '.join(f'{each.free_llk:.2f}' for each in kept)}")
+    if len(kept) > 1:
+        whole, part = agreement.min(), inside.min()
+        print(f"{'agreement':<13}pairwise modulus correlation {whole:.3f}, inside the support {part:.3f}")
+    if inside.min() < _AGREED:
+        print(
+            f"warning: the best runs agree to less than {_AGREED} inside the support: ask for more starts, then cycles"
+        )
     print(f"{args.output}: an object of {int(support.sum())} voxels")
 
 
-def _agreement(objects: list[NDArray[Any]]) -> NDArray[np.float64]:
+def _agreement(objects: list[NDArray[Any]], where: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the correlations of the moduli of all pairs; NaN for a single object, which agrees with nothing."""
     import numpy as np
 
     from braggworks.phasing.alignment import correlation
 
-    pairs = [(a, b) for k, a in enumerate(objects) for b in objects[:k]]
-    return np.array([correlation(np.abs(a), np.abs(b)) for a, b in pairs] or [1.0])
+    pairs = [(np.abs(a[where]), np.abs(b[where])) for k, a in enumerate(objects) for b in objects[:k]]
+    return np.array([correlation(*pair) for pair in pairs] or [np.nan])
 
 
 def _phase_spread(objects: list[NDArray[Any]], mean: NDArray[Any], support: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the standard deviation of the phase over the objects that were combined, NaN outside the support."""
     import numpy as np
 
+    if len(objects) < 2:
+        return np.full(support.shape, np.nan)
     turns = np.stack([np.angle(each * np.conj(mean)) for each in objects])
-    return np.where(support, np.sqrt((turns**2).mean(axis=0)), np.nan)
+    return np.where(support, np.sqrt((turns**2).sum(axis=0) / (len(objects) - 1)), np.nan)
 
 
 def _laboratory(

@@ -41,6 +41,10 @@ PACKAGES = {
 }
 
 
+# What is told of a phased object.
+_OBJECT = ("free_llk", "kept", "pairwise_correlation", "pairwise_correlation_inside", "mode_weights")
+
+
 @dataclass(frozen=True)
 class Files:
     """What a run has written; None where a stage was not asked for."""
@@ -148,7 +152,7 @@ def _read_object(path: str) -> dict[str, Any]:
         return {
             "simulated": bool(file.attrs["simulated"]),
             "voxels": int(file["entry_1/image_1/mask"][()].sum()),
-            **{name: extra[name][()].tolist() for name in ("free_llk", "kept", "pairwise_correlation", "mode_weights")},
+            **{name: extra[name][()].tolist() for name in _OBJECT},
         }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label
+from scipy.ndimage import label, uniform_filter
 
 from braggworks.errors import PhasingError
 
@@ -158,9 +158,7 @@ def check_oversampling(ratios: tuple[float, ...], when: str = "") -> None:
 
 def check_one_peak(counts: NDArray[Any], mask: NDArray[np.bool_], peak: tuple[int, ...]) -> None:
     """Raise `PhasingError` if there is a second peak, nearly as bright, far from the first."""
-    smooth = np.where(mask, 0, counts).astype(np.float64)
-    for axis in range(smooth.ndim):
-        smooth = (np.roll(smooth, 1, axis) + smooth + np.roll(smooth, -1, axis)) / 3
+    smooth = uniform_filter(np.where(mask, 0, counts).astype(np.float64), 3, mode="constant")
     parts, number = label(smooth > _BRIGHT * smooth.max())
     for part in range(1, number + 1):
         place = np.unravel_index(int(np.where(parts == part, smooth, -1).argmax()), smooth.shape)

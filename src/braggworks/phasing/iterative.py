@@ -18,6 +18,7 @@ Report = Callable[[int], object]
 
 _GPU_BYTES_PER_VOXEL = 80  # of one start, with its transforms and the copies that a cycle makes
 _GPU_SHARE = 0.7
+_MOST_POWER = 10  # times the counts that an object may hold
 
 
 def phase(
@@ -98,7 +99,7 @@ def _run(
             number = min(schedule.support.period, step.cycles - first)
             where = inside
             if step.algorithm == "DETWIN":
-                where = support.half(inside, [index % (inside.ndim - 1) for index in range(len(starts))])
+                where = support.half(inside, [start.halved for start in starts])
             weight = where.to(torch.complex64)
             for index in range(number):
                 blurred, refined = _coherence(schedule.coherence, done + index)
@@ -153,12 +154,15 @@ def _results(
         expected = kernel.blur(expected)
     results = []
     for one, where, calculated, why in zip(found, inside, expected, given_up, strict=True):
+        reason = why
         llk = llk_free = float("inf")
-        if not why:
+        if float(calculated.sum()) > _MOST_POWER * float(pattern.counts.sum()):
+            reason = reason or f"its object holds more than {_MOST_POWER} times what was counted"
+        if not reason:
             centred = np.fft.fftshift(calculated.cpu().numpy())
             llk, llk_free = judge(pattern.counts, pattern.mask, pattern.free, centred, int(where.sum()))
         shifted, shape = (np.fft.fftshift(each.cpu().numpy()) for each in (one, where))
-        results.append(Phased(shifted, shape, llk, llk_free, why))
+        results.append(Phased(shifted, shape, llk, llk_free, reason))
     return results
 
 

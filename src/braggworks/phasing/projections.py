@@ -17,6 +17,7 @@ from braggworks.phasing.schedule import Coherence, Pattern
 
 _TINY = 1e-30
 _REFINEMENTS = 5
+_LEAST_BLURRED = 0.01  # share of the intensity that the convolution leaves in place at least
 
 #: What is left of an object before the projection (first) and after it (second) outside the support.
 Outside = Callable[[Tensor, Tensor], Tensor]
@@ -57,7 +58,8 @@ class Moduli:
         if kernel is not None:
             if refine:
                 kernel.refine(intensity, self.measured.square(), self.kept)
-            intensity = kernel.blur(intensity)
+            # Rounding may leave nothing of it, and a measured count would then become anything.
+            intensity = torch.maximum(kernel.blur(intensity), _LEAST_BLURRED * intensity)
         wave *= torch.addcmul(self.kept, self.measured, intensity.add_(_TINY).rsqrt_())
         back: Tensor = torch.fft.ifftn(wave, dim=axes, norm="ortho")
         return back

@@ -48,13 +48,10 @@ def phase(
     os.environ["PYNX_PU"] = device
     from pynx import cdi as pynx
 
-    axes = pattern.counts.ndim
-    return [_run(pynx, pattern, schedule, starts[k], k % axes, report) for k in range(len(starts))]
+    return [_run(pynx, pattern, schedule, start, report) for start in starts]
 
 
-def _run(  # noqa: PLR0917 - PyNX itself is the sixth
-    pynx: Any, pattern: Pattern, schedule: Schedule, start: Start, axis: int, report: Callable[[int], object]
-) -> Phased:
+def _run(pynx: Any, pattern: Pattern, schedule: Schedule, start: Start, report: Callable[[int], object]) -> Phased:
     cdi = pynx.CDI(
         _from_centre(pattern.counts.astype(np.float32)),
         support=_from_centre(start.support.astype(np.int8)),
@@ -75,7 +72,7 @@ def _run(  # noqa: PLR0917 - PyNX itself is the sixth
         for step in schedule.steps:
             for begun in range(0, step.cycles, rule.period):
                 number = min(rule.period, step.cycles - begun)
-                cdi = _algorithm(pynx, step, schedule, number, axis) * cdi
+                cdi = _algorithm(pynx, step, schedule, number, start.halved) * cdi
                 report(number)
                 if step.algorithm != "DETWIN":
                     cdi = update * cdi

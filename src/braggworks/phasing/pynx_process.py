@@ -68,6 +68,7 @@ def _write(path: Path, pattern: Pattern, schedule: Schedule, starts: Sequence[St
         found=np.stack([start.found for start in starts]),
         support=np.stack([start.support for start in starts]),
         threshold=np.array([start.threshold for start in starts]),
+        halved=np.array([start.halved for start in starts]),
         told=json.dumps({"schedule": asdict(schedule), "device": device}),
     )
 
@@ -109,7 +110,8 @@ def _main(given: str, found: str) -> None:
     with np.load(given, allow_pickle=False) as held:
         told = json.loads(str(held["told"]))
         pattern = Pattern(held["counts"], held["mask"], held["free"])
-        starts = [Start(*each) for each in zip(held["found"], held["support"], held["threshold"].tolist(), strict=True)]
+        parts = (held["found"], held["support"], held["threshold"].tolist(), held["halved"].tolist())
+        starts = [Start(*each) for each in zip(*parts, strict=True)]
     runs = phase_here(
         pattern,
         _schedule(told["schedule"]),

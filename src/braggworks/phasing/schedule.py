@@ -167,11 +167,14 @@ class Start:
         True inside.
     threshold
         Share of the root mean square modulus that its support keeps to.
+    halved
+        Axis along which ``DETWIN`` halves its support, 0 for z.
     """
 
     found: NDArray[np.complex64]
     support: NDArray[np.bool_]
     threshold: float
+    halved: int = 0
 
 
 @dataclass(frozen=True, eq=False)

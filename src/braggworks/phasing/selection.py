@@ -88,15 +88,17 @@ def modes(objects: Sequence[Complex]) -> tuple[Complex, NDArray[np.float64]]:
 def prtf(objects: Sequence[Complex], pattern: Pattern) -> tuple[NDArray[np.float64], ...]:
     """Return the phase retrieval transfer function: how far the phases of aligned reconstructions agree, by |q|.
 
-    |mean of the transforms| over the measured modulus, averaged in shells (Chapman et al., J. Opt. Soc. Am. A 23, 1179
-    (2006), 10.1364/JOSAA.23.001179).
+    |mean of the transforms| over the mean of their moduli, averaged in shells: 1 where all have the same phase, about
+    1 / sqrt(number) where none has another's. It is that of Chapman et al., J. Opt. Soc. Am. A 23, 1179 (2006),
+    10.1364/JOSAA.23.001179, which divides by the measured modulus, that every reconstruction would have; dividing by
+    their own, it does not depend on noise and coherence.
 
     Parameters
     ----------
     objects
-        Aligned, of the scale of the counts.
+        Aligned.
     pattern
-        What was measured; only voxels with counts are averaged.
+        What was measured; only measured voxels are averaged.
 
     Returns
     -------
@@ -105,9 +107,9 @@ def prtf(objects: Sequence[Complex], pattern: Pattern) -> tuple[NDArray[np.float
     values
         Of the transfer function; NaN where nothing was measured.
     """
-    mean = np.mean([np.fft.fftn(np.fft.ifftshift(each), norm="ortho") for each in objects], axis=0)
-    used = ~(pattern.mask | pattern.free) & (pattern.counts > 0)
-    ratio = np.abs(np.fft.fftshift(mean))[used] / np.sqrt(pattern.counts[used])
+    waves = np.stack([np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(each))) for each in objects])
+    used = ~(pattern.mask | pattern.free) & (np.abs(waves).sum(axis=0) > 0)
+    ratio = (np.abs(waves.mean(axis=0)) / np.abs(waves).mean(axis=0).clip(min=1e-30))[used]
     grids = np.meshgrid(*((np.arange(n) - n // 2) / (n // 2) for n in pattern.counts.shape), indexing="ij")
     radius = np.sqrt(sum(grid**2 for grid in grids))[used]
     bins = min(pattern.counts.shape) // 2

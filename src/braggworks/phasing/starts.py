@@ -28,7 +28,7 @@ def draw_start(pattern: Pattern, schedule: Schedule, seed: int, index: int) -> S
     support = autocorrelation_support(pattern, float(rng.uniform(*schedule.autocorrelation)))
     modulus, phase = rng.uniform(*_MODULUS, support.shape), rng.uniform(0, _PHASE_RANGE, support.shape)
     found = (support * modulus * np.exp(1j * phase)).astype(np.complex64)
-    return Start(scaled(found, pattern), support, float(rng.uniform(*schedule.support.threshold)))
+    return Start(scaled(found, pattern), support, float(rng.uniform(*schedule.support.threshold)), index % found.ndim)
 
 
 def autocorrelation_support(pattern: Pattern, threshold: float) -> NDArray[np.bool_]:

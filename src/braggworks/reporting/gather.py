@@ -264,6 +264,7 @@ def object_records(phased: dict[str, Any]) -> list[Record]:
     return [
         Record(f"{stem}.free_llk", best, "1", n=runs),
         Record(f"{stem}.pairwise_correlation", min(phased["pairwise_correlation"]), "1", n=kept),
+        Record(f"{stem}.pairwise_correlation.inside", min(phased["pairwise_correlation_inside"]), "1", n=kept),
         Record(f"{stem}.first_mode", phased["mode_weights"][0], "1", n=kept),
         Record(f"{stem}.volume", phased["voxels"], "voxels"),
     ]

@@ -32,10 +32,8 @@ class Diffractometer:
     axis: tuple[float, float, float]  # that the rocked angle turns about
 
 
-DIFFRACTOMETERS = (
-    Diffractometer("34-ID-C", "delta", "gamma", "theta", (0.0, 1.0, 0.0)),
-    Diffractometer("ID01", "nu", "delta", "eta", (-1.0, 0.0, 0.0)),
-)
+# Those whose signs were checked; others are added here.
+DIFFRACTOMETERS = (Diffractometer("34-ID-C", "delta", "gamma", "theta", (0.0, 1.0, 0.0)),)
 
 
 @dataclass(frozen=True, eq=False)
