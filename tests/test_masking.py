@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
-from workflow_project import ENVIRONMENTS
+from workflow_project import pynx_programs
 
 from braggworks.cli import main
 from braggworks.config import MaskingSweep
@@ -108,10 +108,7 @@ def write_patterns(path: Path, particle: Diffracted) -> None:
 @pytest.fixture(scope="module")
 def pynx() -> Path:
     """Folder of the programs of PyNX's environment."""
-    folder = ENVIRONMENTS / "pynx" / "bin"
-    if not (folder / "braggworks").exists():
-        pytest.skip("PyNX is not installed: `make pynx`")
-    return folder
+    return pynx_programs()
 
 
 @pytest.mark.needs_pynx

@@ -122,11 +122,9 @@ def test_the_picture_shows_the_object(phased: Path, tmp_path: Path) -> None:
 def test_pynx_opens_the_object(phased: Path) -> None:
     import subprocess
 
-    from workflow_project import ENVIRONMENTS
+    from workflow_project import pynx_programs
 
-    program = ENVIRONMENTS / "pynx" / "bin" / "python"
-    if not (program.parent / "braggworks").exists():
-        pytest.skip("PyNX is not installed: `make pynx`")
+    program = pynx_programs() / "python"
     # How PyNX's runner reads the object of an earlier run.
     script = (
         "import sys, h5py, numpy as np\n"

@@ -12,7 +12,7 @@ import pytest
 import torch
 from phasing_inputs import diffract, faceted, pattern_of
 from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter
-from workflow_project import ENVIRONMENTS
+from workflow_project import pynx_programs
 
 from braggworks.errors import MissingToolError, PhasingError
 from braggworks.phasing import iterative, pynx_process, support
@@ -315,9 +315,7 @@ def amplitude_error(pattern: Pattern, found: np.ndarray) -> float:
 
 @pytest.mark.needs_pynx
 def test_pynx_ends_where_we_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not (ENVIRONMENTS / "pynx" / "bin" / "braggworks").exists():
-        pytest.skip("PyNX is not installed: `make pynx`")
-    monkeypatch.setattr(sys, "prefix", str(ENVIRONMENTS / "learn"))
+    monkeypatch.setattr(sys, "prefix", str(pynx_programs().parents[1] / "learn"))
     rule = SupportRule((0.3, 0.3), (1.5, 0.8, 200), period=20)
     whole = Schedule((Step("HIO", 60), Step("RAAR", 150), Step("ER", 100)), rule)
     short = Schedule((Step("ER", 60),), rule)

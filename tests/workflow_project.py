@@ -18,6 +18,14 @@ needs_environments = pytest.mark.skipif(
 )
 
 
+def pynx_programs() -> Path:
+    """Return the folder of the programs of PyNX's environment; the test is skipped where there is none."""
+    folder = ENVIRONMENTS / "pynx" / "bin"
+    if not (folder / "braggworks").exists():
+        pytest.skip("PyNX is not installed: `make pynx`")
+    return folder
+
+
 def braggworks(folder: Path, stage: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a verb as a person would."""
     program = str(folder / ".envs" / stage / "bin" / "braggworks")
