@@ -139,6 +139,7 @@ def test_coherence_is_full_until_it_begins() -> None:
         phase(pattern, replace(SHORT, coherence=each), starts)[0] for each in (Coherence(begin=SHORT.cycles), None)
     )
     np.testing.assert_array_equal(never.support, fully.support)
+    assert never.free_llk == pytest.approx(fully.free_llk, rel=1e-6)
     early = phase(pattern, replace(SHORT, coherence=Coherence(begin=SHORT.cycles - 1)), starts)[0]
     assert not np.array_equal(early.found, fully.found)
 

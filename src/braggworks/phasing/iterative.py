@@ -110,7 +110,8 @@ def _run(
             if step.algorithm != "DETWIN":
                 new = support.update(found, inside, thresholds, schedule.support, done)
                 inside = _usable(found, inside, new, schedule.support.largest, given_up)
-    return _results(pattern, found, inside, kernel, given_up)
+    blurred, _ = _coherence(schedule.coherence, done - 1)
+    return _results(pattern, found, inside, kernel if blurred else None, given_up)
 
 
 def _coherence(coherence: Coherence | None, cycle: int) -> tuple[bool, bool]:
