@@ -98,7 +98,7 @@ def _card(
     progress, config, train = trainer.progress, recipe.training, splits["train"]
     device, last = trainer.device, progress.epochs[-1]
     return {
-        "task": "inpaint",
+        "task": config.network.task,
         "network": config.network.model_dump(mode="json"),
         "parameters": trainer.network.parameter_count(),
         "patch_px": train.size,
@@ -132,8 +132,10 @@ def _card(
     }
 
 
-def _widths(config: TrainingConfig, train: SampleDataset) -> tuple[int, int]:
-    """Return the narrowest and the widest gap of the training, in pixels."""
+def _widths(config: TrainingConfig, train: SampleDataset) -> tuple[int, int] | None:
+    """Return the narrowest and the widest gap of the training, in pixels; None for the task phase."""
+    if config.phase_loss:
+        return None
     if config.slabs:
         return config.slabs.widths_px
     widths = train.gap_widths[train.gap_widths > 0]
@@ -141,6 +143,13 @@ def _widths(config: TrainingConfig, train: SampleDataset) -> tuple[int, int]:
 
 
 def _limits(config: TrainingConfig, train: SampleDataset) -> str:
+    if config.phase_loss:
+        ratios, ranges = (train.metadata[name] for name in ("oversampling", "phase_range"))
+        return (
+            f"Trained on simulated patterns of {train.size} px at oversampling ratios of {ratios.min():.1f} to "
+            f"{ratios.max():.1f}, of centred objects whose phase spans {ranges.min():.1f} to {ranges.max():.1f} rad, "
+            "with Poisson noise only; anything else is untested."
+        )
     widths = ", ".join(str(width) for width in sorted(set(train.gap_widths.tolist()) - {0}))
     shapes = " and ".join(GAP_SHAPES[shape] for shape in sorted(set(train.gap_shapes.tolist())))
     if config.slabs:

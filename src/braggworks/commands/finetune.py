@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from braggworks.networks import GapNetwork
     from braggworks.networks.plane_network import PlaneNetwork
     from braggworks.scans.scan import Scan
 
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     scan = read_usable(args)
     args.weights = args.weights or str(SHIPPED)
-    network, weights = load_network(args.weights)
+    network, weights = load_network(args.weights, GapNetwork)
     if not isinstance(network, PlaneNetwork):
         raise ConfigError(f"{args.weights} holds {weights.network.name}: only plane_network is trained on a scan.")
     widths = sorted(set(args.widths or _gap_widths(scan) or (3, 6, 12)))
@@ -111,6 +112,7 @@ def run(args: argparse.Namespace) -> None:
     }
     for row, values in scores.items():
         print(f"{row:<8}" + "".join(f"{width:>5} px {value:.4f}" for width, value in values.items()))
+    assert weights.widths_px  # noqa: S101
     low, high = weights.widths_px
     reach = (min(low, *widths), max(high, *widths))
     write_weights(args.output, Weights(weights.network, weights.patch, reach, network.state_dict()))

@@ -1,4 +1,4 @@
-"""Train the inpainting network on a release's dataset.
+"""Train the network on a release's dataset.
 
 Saves its state as it goes: interrupted at any moment and called again, it continues, and on a CPU ends with the very
 same losses. A state that belongs to another recipe or other data is not used. Writes the weights of the epoch with
@@ -124,7 +124,7 @@ def _fit(
     from braggworks.training.samples import memory_needed
 
     config, progress = trainer.config, trainer.progress
-    prepared = config.slabs is None
+    prepared = config.slabs is None and config.phase_loss is None
     needed = sum(memory_needed(split, prepared=prepared) for split in splits.values()) * world.local_size
     in_memory = needed <= config.memory_mb << 20
     train, validation = (_samples(trainer, splits[name], name, in_memory) for name in ("train", "validation"))
@@ -164,15 +164,21 @@ def _fit(
 
 def _samples(trainer: Trainer, split: SampleDataset, name: str, in_memory: bool) -> Samples:
     """Return a split as training takes it; the validation is the same in every epoch."""
+    from braggworks.networks import GapNetwork
+    from braggworks.training.phase_samples import PhaseSamples
     from braggworks.training.samples import Samples
     from braggworks.training.slab_samples import SlabSamples
 
     config = trainer.config
     how: dict[str, Any] = {"in_memory": in_memory, "readers": config.readers, "pin": trainer.device.type == "cuda"}
+    seed = config.seed if config.augment and name == "train" else None
+    if config.phase_loss:
+        return PhaseSamples(split, config.phase_loss, seed=seed, **how)
     if config.slabs:
         return SlabSamples(split, config.slabs, batch_size=config.batch_size, seed=config.seed, **how)
-    seed = config.seed if config.augment and name == "train" else None
-    return Samples(split, prior=trainer.network.uses_prior, seed=seed, **how)
+    network = trainer.network
+    assert isinstance(network, GapNetwork)  # noqa: S101
+    return Samples(split, prior=network.uses_prior, seed=seed, **how)
 
 
 def _stopped(trainer: Trainer, caught: list[int]) -> int:
@@ -197,16 +203,16 @@ def _network(config: TrainingConfig, patches: SampleDataset, warm_start: str | N
     from braggworks.training.checkpoints import load_network
 
     network = build(config.network, config.seed)
-    if patches.task != "inpaint" or len(patches.shape) != network.ndim:
+    if patches.task != network.task or len(patches.shape) != network.ndim:
         raise ConfigError(
             f"Release {patches.manifest.release!r} holds samples of {len(patches.shape)} dimensions for the task "
-            f"{patches.task}, and {config.network.name} inpaints {network.ndim}: name another release in "
-            "training.release, or another network."
+            f"{patches.task}, and {config.network.name} learns the task {network.task} in {network.ndim}: name another "
+            "release in training.release, or another network."
         )
     if patches.size % network.multiple:
         raise ConfigError(
             f"The dataset's patches have {patches.size} px and {config.network.name} needs a multiple of "
-            f"{network.multiple}: set patches.size of the campaigns to 32."
+            f"{network.multiple}: set patches.size of the campaigns to one, as 32 or 64."
         )
     parent = patches.manifest.warm_start
     if parent and not warm_start:
@@ -215,7 +221,7 @@ def _network(config: TrainingConfig, patches: SampleDataset, warm_start: str | N
             "give them with --warm-start."
         )
     if warm_start:
-        network, weights = load_network(warm_start)
+        network, weights = load_network(warm_start, type(network))
         if weights.network != config.network:
             raise ConfigError(
                 f"{warm_start} holds {weights.network.model_dump()}, and the recipe asks for "

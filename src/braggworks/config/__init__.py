@@ -22,7 +22,14 @@ from braggworks.config.sweeps import (
     SkippedSweep,
     StrainSweep,
 )
-from braggworks.config.training import LossConfig, NetworkConfig, SlabConfig, StudyConfig, TrainingConfig
+from braggworks.config.training import (
+    LossConfig,
+    NetworkConfig,
+    PhaseLossConfig,
+    SlabConfig,
+    StudyConfig,
+    TrainingConfig,
+)
 
 __all__ = [
     "AnySweep",
@@ -36,6 +43,7 @@ __all__ = [
     "MaskingSweep",
     "NetworkConfig",
     "OversamplingSweep",
+    "PhaseLossConfig",
     "PhasingConfig",
     "PositionSweep",
     "Release",

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from braggworks.campaigns import AnyCampaign, Campaign, Model
+from braggworks.campaigns import AnyCampaign, Campaign, Model, Task
 from braggworks.config.datasets import Release, SplitConfig
 from braggworks.config.evaluation import ComparisonConfig, EvaluationConfig, FigureConfig, ScanConfig
 from braggworks.config.sweeps import AnySweep, MaskingSweep, OversamplingSweep, StrainSweep
@@ -47,8 +47,13 @@ class Config(Model):
                     f"release {release.name!r} mixes samples of different shapes ({', '.join(shapes.values())}): "
                     "give its campaigns one patches.size and one dimension, or make two releases"
                 )
-        if self.training and tasks[self.training.release] != {"inpaint"}:
-            raise ValueError(f"training.release {self.training.release!r} must hold campaigns of the task inpaint")
+        if self.training and tasks[self.training.release] != {self.task}:
+            raise ValueError(
+                f"training.release {self.training.release!r} must hold campaigns of the task {self.task}, which "
+                f"{self.training.network.name} learns: name another release, or another network"
+            )
+        if self.task == "phase" and (self.sweeps or self.scan):
+            raise ValueError("sweeps and scan need a network that fills gaps: leave them out, or train one")
         self._check_studies(tasks)
         self._check_sweeps()
         if self.scan and not self.training:
@@ -73,11 +78,14 @@ class Config(Model):
         for study in self.studies:
             for name in study.variants:
                 try:
-                    release = self.variant(study.name, name).release
+                    variant = self.variant(study.name, name)
                 except ValidationError as error:
                     raise ValueError(mistake_sentence(error, f"variant {name}", TrainingConfig)) from None
-                if tasks.get(release) != {"inpaint"}:
-                    raise ValueError(f"variant {name} of study {study.name} needs a release of the task inpaint")
+                if variant.network.task != self.task or tasks.get(variant.release) != {self.task}:
+                    raise ValueError(
+                        f"variant {name} of study {study.name} needs a network and a release of the task {self.task}, "
+                        "which training has"
+                    )
 
     def _check_sweeps(self) -> None:
         kinds = [sweep.kind for sweep in self.sweeps]
@@ -87,6 +95,11 @@ class Config(Model):
             raise ValueError(f"sweeps names {max(kinds, key=kinds.count)!r} twice: leave one out")
         if "skipped" in kinds and not self.scan:
             raise ValueError("the sweep skipped fills the gap of the scan: add scan, or leave the sweep out")
+
+    @property
+    def task(self) -> Task:
+        """What the run's networks learn."""
+        return self.training.network.task if self.training else "inpaint"
 
     @property
     def _with_campaign(self) -> list[OversamplingSweep | StrainSweep | MaskingSweep]:

@@ -7,16 +7,25 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from braggworks.campaigns import MAX_GAP_PX, Fraction, Model, Name, check_range
+from braggworks.campaigns import MAX_GAP_PX, Fraction, Model, Name, Task, check_range
 
 
 class NetworkConfig(Model):
     """Which network, and how large; by default the 3-D patch inpainter of Masto et al. (2024) at its published size."""
 
-    name: Literal["patch_inpainter_3d", "plane_network", "unet_2d", "modified_unet_2d", "msd_net_2d"] = Field(
+    name: Literal[
+        "patch_inpainter_3d",
+        "plane_network",
+        "unet_2d",
+        "modified_unet_2d",
+        "msd_net_2d",
+        "rsp_unet_3d",
+        "block_rsp_unet_3d",
+    ] = Field(
         "patch_inpainter_3d",
         description="plane_network is our own: one network for every gap width; it needs training.slabs. Those in two "
-        "dimensions are the thesis's, for releases of polygon2d.",
+        "dimensions are the thesis's, for releases of polygon2d. Those with rsp find phases, for releases of the task "
+        "phase; block_rsp_unet_3d is our own, small enough for a processor.",
     )
     width: float = Field(1.0, gt=0, le=4, description="Factor on all channel counts; 1 is the published size.")
     mask_input: bool = Field(
@@ -29,9 +38,14 @@ class NetworkConfig(Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.name == "plane_network" and (self.mask_input or self.residual):
-            raise ValueError("mask_input and residual are no options of plane_network: leave them out")
+        if (self.name == "plane_network" or self.task == "phase") and (self.mask_input or self.residual):
+            raise ValueError(f"mask_input and residual are no options of {self.name}: leave them out")
         return self
+
+    @property
+    def task(self) -> Task:
+        """What the network learns."""
+        return "phase" if "rsp" in self.name else "inpaint"
 
 
 class LossConfig(Model):
@@ -46,6 +60,27 @@ class LossConfig(Model):
     )
     relative: float = Field(
         0.0, ge=0, le=1e6, description="Weight of the in-gap squared error over the variance there (not published)."
+    )
+
+
+class PhaseLossConfig(Model):
+    """What a network for reciprocal-space phases minimises, of either twin the smaller."""
+
+    kind: Literal["wca", "object", "unwrapped"] = Field(
+        "wca",
+        description="wca: 1 - |weighted mean of exp(i difference)|; object: squared difference of the objects; "
+        "unwrapped: squared difference of unwrapped phases.",
+    )
+    weighting: Literal["amplitude", "log_intensity", "intensity", "uniform"] = Field(
+        "amplitude",
+        description="Weight of each voxel, but for object: the root of its counts, as published, log(1 + counts), as "
+        "in the published code, its counts, or 1.",
+    )
+    twins: bool = Field(True, description="Forgive object the twin and a constant phase, which no intensity tells.")
+    remove_symmetries: bool = Field(
+        False,
+        description="Turn and conjugate each label so that its phase is 0 at the peak and positive beside it "
+        "(thesis, Fig. 4.5: not enough to be rid of twins).",
     )
 
 
@@ -69,13 +104,18 @@ class SlabConfig(Model):
 
 
 class TrainingConfig(Model):
-    """How the inpainting network is trained; the keys from `processes` on define no result and retrain nothing."""
+    """How the network is trained; the keys from `processes` on define no result and retrain nothing."""
 
     release: Name = Field(description="Release that is trained on.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seeds initial weights, order and augmentation.")
     network: NetworkConfig = Field(default_factory=NetworkConfig)
     slabs: SlabConfig | None = Field(None, description="Left out, the gaps are those in the shards.")
-    loss: LossConfig = Field(default_factory=LossConfig)
+    loss: LossConfig = Field(default_factory=LossConfig, description="Of networks that fill gaps.")
+    phase_loss: PhaseLossConfig | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Of networks with rsp in their name; {} for its defaults.",
+    )
     epochs: int = Field(100, ge=1, le=100_000, description="Passes over the training samples.")
     batch_size: int = Field(32, ge=1, le=65_536, description="Samples per optimiser step, of all processes together.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Adam's initial learning rate.")
@@ -89,7 +129,10 @@ class TrainingConfig(Model):
     gradient_norm: float | None = Field(
         None, gt=0, le=1e6, description="Largest norm of a step's gradient, longer ones are shortened; left out, any."
     )
-    augment: bool = Field(True, description="Random flips, and swaps of the two axes that lie in the gap's plane.")
+    augment: bool = Field(
+        True,
+        description="Random flips, and swaps of the axes: of the two that lie in the gap's plane, or, for phases, of all.",
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="Of the network's arithmetic in training; weights, loss and validation stay float32."
     )
@@ -122,6 +165,13 @@ class TrainingConfig(Model):
     def _check(self) -> Self:
         if (self.network.name == "plane_network") != (self.slabs is not None):
             raise ValueError("plane_network and slabs go together: give both, `slabs: {}` for its defaults, or neither")
+        if (self.network.task == "phase") != (self.phase_loss is not None):
+            raise ValueError(
+                "phase_loss goes together with a network with rsp in its name: give both, `phase_loss: {}` for its "
+                "defaults, or neither"
+            )
+        if self.phase_loss and self.loss != LossConfig():
+            raise ValueError("loss is that of networks that fill gaps: leave it out, and set phase_loss")
         if self.loss.poisson and self.slabs is None:
             raise ValueError("loss.poisson needs counts, and only plane_network works on them: leave it out")
         return self

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from braggworks.inpainting.patch_inpainter import PatchInpainter
 from braggworks.inpainting.slab_inpainter import SlabInpainter
 from braggworks.inpainting.whole_scan import Inpainted, Progress
+from braggworks.networks import GapNetwork
 from braggworks.networks.plane_network import PlaneNetwork
 from braggworks.training.checkpoints import load_network
 
@@ -78,7 +79,8 @@ def load_inpainter(path: str | Path, stride_px: int = DEFAULT_STRIDE_PX) -> Inpa
     FileError
         If the file is missing, damaged or foreign.
     """
-    network, weights = load_network(path)
+    network, weights = load_network(path, GapNetwork)
+    assert weights.widths_px  # noqa: S101
     if isinstance(network, PlaneNetwork):
         return SlabInpainter(network, weights.widths_px)
     return PatchInpainter(network, weights.patch, weights.widths_px, stride_px)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from braggworks.errors import ScanError
 from braggworks.inpainting.slabs import find_slabs
 from braggworks.inpainting.whole_scan import Inpainted, Progress, check_slabs, fill_scan, window_count
-from braggworks.networks import Network
+from braggworks.networks import GapNetwork
 from braggworks.training.normalisation import Bool, Float32, denormalise, network_values, normalise
 
 
@@ -33,7 +33,7 @@ class PatchInpainter:
     unit = "window"
     ndim = 3
 
-    def __init__(self, network: Network, patch: int, widths_px: tuple[int, int], stride: int = 8) -> None:
+    def __init__(self, network: GapNetwork, patch: int, widths_px: tuple[int, int], stride: int = 8) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device).eval()
         self.patch, self.widths_px, self.stride = patch, widths_px, stride

@@ -1,4 +1,4 @@
-"""One module per published network; a new one is a file here and a line in `NETWORKS`."""
+"""One module per published network; a new one is a file here and a line in the table of its task."""
 
 from __future__ import annotations
 
@@ -7,21 +7,30 @@ from collections.abc import Callable
 import torch
 
 from braggworks.config import NetworkConfig
-from braggworks.networks.base import Network
+from braggworks.networks.base import GapNetwork, Network, PhaseNetwork
+from braggworks.networks.block_rsp_unet_3d import BlockRspUNet3D
 from braggworks.networks.msd_net_2d import MSDNet2D
 from braggworks.networks.patch_inpainter_3d import PatchInpainter3D
 from braggworks.networks.plane_network import PlaneNetwork
+from braggworks.networks.rsp_unet_3d import RspUNet3D
 from braggworks.networks.unet_2d import ModifiedUNet2D, UNet2D
 
-__all__ = ["NETWORKS", "Network", "build"]
+__all__ = ["GAP_NETWORKS", "NETWORKS", "PHASE_NETWORKS", "GapNetwork", "Network", "PhaseNetwork", "build"]
 
-NETWORKS: dict[str, Callable[[NetworkConfig], Network]] = {
+GAP_NETWORKS: dict[str, Callable[[NetworkConfig], GapNetwork]] = {
     "patch_inpainter_3d": PatchInpainter3D.from_config,
     "plane_network": PlaneNetwork.from_config,
     "unet_2d": UNet2D.from_config,
     "modified_unet_2d": ModifiedUNet2D.from_config,
     "msd_net_2d": MSDNet2D.from_config,
 }
+
+PHASE_NETWORKS: dict[str, Callable[[NetworkConfig], PhaseNetwork]] = {
+    "rsp_unet_3d": RspUNet3D.from_config,
+    "block_rsp_unet_3d": BlockRspUNet3D.from_config,
+}
+
+NETWORKS: dict[str, Callable[[NetworkConfig], Network]] = {**GAP_NETWORKS, **PHASE_NETWORKS}
 
 
 def build(config: NetworkConfig, seed: int = 0) -> Network:

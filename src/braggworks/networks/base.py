@@ -1,14 +1,37 @@
-"""What every network offers to the training loop and to inpainting."""
+"""What every network offers to the training loop, to inpainting, and to phasing."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from braggworks.campaigns import Task
+
 
 class Network(nn.Module):
+    """A network of any task."""
+
+    task: ClassVar[Task]
+    """What it learns."""
+
+    ndim: ClassVar[int] = 3
+    """Dimensions of its patches."""
+
+    multiple: ClassVar[int] = 1
+    """Patches must have a multiple of this many voxels per axis."""
+
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last_3d
+    """Memory order in which its convolutions are fastest."""
+
+    def parameter_count(self) -> int:
+        """Return the number of trained parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+class GapNetwork(Network):
     """Fills the gaps of normalised patches.
 
     Its ``forward`` is called with ``values``, the patches scaled to [0, 1] with their gaps set to 0 (or to an
@@ -16,14 +39,7 @@ class Network(nn.Module):
     whole patches of the same shape. Those of a 2-D network are (batch, 1, y, x).
     """
 
-    ndim: ClassVar[int] = 3
-    """Dimensions of the patches that it fills."""
-
-    multiple: ClassVar[int] = 1
-    """Patches must have a multiple of this many voxels per axis."""
-
-    memory_format: ClassVar[torch.memory_format] = torch.channels_last_3d
-    """Memory order in which its convolutions are fastest."""
+    task: ClassVar[Task] = "inpaint"
 
     absolute: ClassVar[bool] = False
     """Whether ``values`` are ``log(1 + counts)`` as they are, because the network knows about noise."""
@@ -39,6 +55,24 @@ class Network(nn.Module):
         planes = (x.movedim(2, 1).flatten(0, 1) for x in (values, mask))
         return self(*planes).unflatten(0, (len(values), -1)).movedim(1, 2)  # type: ignore[no-any-return]
 
-    def parameter_count(self) -> int:
-        """Return the number of trained parameters."""
-        return sum(parameter.numel() for parameter in self.parameters())
+
+class PhaseNetwork(Network):
+    """Finds the reciprocal-space phase of whole patterns."""
+
+    task: ClassVar[Task] = "phase"
+
+    @abstractmethod
+    def forward(self, values: Tensor) -> Tensor:
+        """Return phases in radians, of any whole turn.
+
+        Parameters
+        ----------
+        values
+            log(1 + counts), scaled to [0, 1] pattern by pattern, the peak at voxel n//2: (batch, 1, z, y, x), or
+            (batch, 1, y, x) in two dimensions.
+
+        Returns
+        -------
+        Tensor
+            Of the same shape; for patterns whose object is centred.
+        """

@@ -9,12 +9,12 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from braggworks.config import NetworkConfig
-from braggworks.networks.base import Network
+from braggworks.networks.base import GapNetwork
 
 _BLOCKS = 16
 
 
-class MSDNet2D(Network):
+class MSDNet2D(GapNetwork):
     """Mixed-scale dense network (Pelt and Sethian 2018, 10.1073/pnas.1715832114) without down- or upsampling.
 
     Sixteen blocks of two dilated 3 x 3 convolutions, of dilations (1, 2), (3, 4) ... (31, 32). Block k counts its
@@ -56,7 +56,7 @@ class MSDNet2D(Network):
         return cls(config.width, mask_input=config.mask_input, residual=config.residual)
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
-        """Return filled patterns; see `Network`."""
+        """Return filled patterns; see `GapNetwork`."""
         x = torch.cat([values, mask], 1) if self.mask_input else values
         for layer in self.layers:
             x = torch.cat([F.leaky_relu(layer(x)), x], 1)

@@ -9,14 +9,14 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from braggworks.config import NetworkConfig
-from braggworks.networks.base import Network
+from braggworks.networks.base import GapNetwork
 from braggworks.networks.layers import DilatedBlock, SameConv3d, UpsampledConv3d
 
 _SLOPE = 0.2  # of LeakyReLU
 _STEEPNESS = 1.5  # of the last sigmoid
 
 
-class PatchInpainter3D(Network):
+class PatchInpainter3D(GapNetwork):
     """U-Net whose first two encoder blocks see the patch through dilated convolutions.
 
     Encoder, each block halved by max pooling before its activation: 32 channels (its input beside four dilated
@@ -78,7 +78,7 @@ class PatchInpainter3D(Network):
         return cls(config.width, mask_input=config.mask_input, residual=config.residual)
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
-        """Return filled patches; see `Network`."""
+        """Return filled patches; see `GapNetwork`."""
         x = torch.cat([values, mask], 1) if self.mask_input else values
         x = x.contiguous(memory_format=torch.channels_last_3d)
         skips = []

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from braggworks.config import NetworkConfig
 from braggworks.inpainting.band_limit import REACH, Band, find_band
 from braggworks.inpainting.continuation import continue_planes
-from braggworks.networks.base import Network
+from braggworks.networks.base import GapNetwork
 
 PLANES = 8
 """Measured planes on either side that the convolutions see; the band limit is found from up to `REACH`."""
@@ -31,7 +31,7 @@ _CLEANER = 1e-2  # noise, as a share of Poisson noise, below which intensities a
 _LARGEST = 30.0  # logarithm of an intensity
 
 
-class PlaneNetwork(Network):
+class PlaneNetwork(GapNetwork):
     """Predicts the difference of a slab from the smoothest continuation of its surroundings.
 
     The planes beside the slab are the channels of a 2-D network, so that one pass fills the whole slab. The difference

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from braggworks.config import NetworkConfig
+from braggworks.networks.base import PhaseNetwork
 from braggworks.networks.layers import DilatedBlock, SameConv3d, UpsampledConv3d, scaled
 
 _SLOPE = 0.2  # of LeakyReLU
 
 
-class RspUNet3D(nn.Module):
-    """U-Net from a normalised log intensity to an unwrapped phase, both (batch, 1, z, y, x).
+class RspUNet3D(PhaseNetwork):
+    """U-Net from a normalised log intensity to an unwrapped phase.
 
     Encoder, each block followed by max pooling and LeakyReLU: 32 channels (its input beside four dilated convolutions
     of 8 channels, kernel 5, dilations 8, 5, 3, 1), 64 (the same with 16, dilations 6, 4, 2, 1), 128 (one convolution,
@@ -54,8 +56,13 @@ class RspUNet3D(nn.Module):
         self.tail = SameConv3d(inputs, tail, 5)
         self.head = SameConv3d(tail, 1, 5)
 
+    @classmethod
+    def from_config(cls, config: NetworkConfig) -> Self:
+        """Build the network that a configuration describes."""
+        return cls(config.width)
+
     def forward(self, values: Tensor) -> Tensor:
-        """Return phases in radians of intensities log(1 + counts), scaled to [0, 1] pattern by pattern."""
+        """Return phases; see `PhaseNetwork`."""
         x, skips = values, []
         for block, skip in zip(self.encoder, self.skips, strict=True):
             x = block(x)

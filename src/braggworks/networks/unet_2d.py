@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from braggworks.config import NetworkConfig
-from braggworks.networks.base import Network
+from braggworks.networks.base import GapNetwork
 from braggworks.networks.layers import scaled
 
 _ENCODER = (48, 96, 192, 384, 768)
@@ -19,7 +19,7 @@ _TAIL = (24, 12, 6)
 _DILATIONS = ((16, 8, 4, 2), (10, 5, 3, 1), (5, 3, 2, 1))
 
 
-class UNet2D(Network):
+class UNet2D(GapNetwork):
     """U-Net of five encoder blocks, each a 3 x 3 convolution, LeakyReLU and max pooling.
 
     Encoder 48, 96, 192, 384 and 768 channels, bottleneck 1536, decoder of transposed convolutions (stride 2) to 768,
@@ -77,7 +77,7 @@ class UNet2D(Network):
         return cls(config.width, mask_input=config.mask_input, residual=config.residual)
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
-        """Return filled patterns; see `Network`."""
+        """Return filled patterns; see `GapNetwork`."""
         x = torch.cat([values, mask], 1) if self.mask_input else values
         skips = []
         for block in self.encoder:

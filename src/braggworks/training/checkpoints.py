@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
@@ -23,6 +23,8 @@ _KEY = "braggworks"  # one metadata entry with sorted JSON, so that equal conten
 _WEIGHTS = "weights"
 _STATE = "training state"
 
+NetworkT = TypeVar("NetworkT", bound=Network)
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -35,27 +37,28 @@ class Weights:
     patch
         Voxels per axis of the patches that it was trained on.
     widths_px
-        Narrowest and widest gap that it was trained on, in pixels.
+        Narrowest and widest gap that it was trained on, in pixels; None for the task phase.
     tensors
         The weights.
     """
 
     network: NetworkConfig
     patch: int
-    widths_px: tuple[int, int]
+    widths_px: tuple[int, int] | None
     tensors: dict[str, Tensor]
 
 
 def write_weights(path: str | Path, weights: Weights) -> None:
     """Write trained weights. Raises `FileError` if the disk is full or the folder cannot be written."""
-    about = {
+    about: dict[str, Any] = {
         "kind": _WEIGHTS,
-        "task": "inpaint",
+        "task": weights.network.task,
         "network": weights.network.model_dump(mode="json"),
-        "normalisation": normalisation.NAME,
+        "normalisation": normalisation.NAMES[weights.network.task],
         "patch": weights.patch,
-        "widths_px": list(weights.widths_px),
     }
+    if weights.widths_px:
+        about["widths_px"] = list(weights.widths_px)
     _write(path, about, weights.tensors)
 
 
@@ -65,25 +68,43 @@ def read_weights(path: str | Path) -> Weights:
     Raises
     ------
     FileError
-        If they are missing, damaged, foreign, or made for another task, network or normalisation.
+        If they are missing, damaged, foreign, or made for another normalisation.
     """
     about, tensors = _read(path)
     try:
-        if (about["kind"], about["task"], about["normalisation"]) != (_WEIGHTS, "inpaint", normalisation.NAME):
-            raise ValueError
         network, patch = NetworkConfig.model_validate(about["network"]), int(about["patch"])
-        low, high = map(int, about["widths_px"])
+        if about["kind"] != _WEIGHTS or about["normalisation"] != normalisation.NAMES[network.task]:
+            raise ValueError
+        widths = tuple(map(int, about["widths_px"])) if network.task == "inpaint" else None
     except (KeyError, TypeError, ValueError, ValidationError):
         raise FileError(
-            f"{path} holds no inpainting weights that this version can use: give a file that `braggworks train` wrote."
+            f"{path} holds no weights that this version can use: give a file that `braggworks train` wrote."
         ) from None
-    return Weights(network, patch, (low, high), tensors)
+    return Weights(network, patch, widths, tensors)  # type: ignore[arg-type]
 
 
-def load_network(path: str | Path) -> tuple[Network, Weights]:
-    """Read trained weights and build their network. Raises `FileError` as `read_weights` does."""
+def load_network(path: str | Path, kind: type[NetworkT]) -> tuple[NetworkT, Weights]:
+    """Read trained weights and build their network.
+
+    Parameters
+    ----------
+    path
+        Safetensors file.
+    kind
+        Class of the wanted networks, which says their task.
+
+    Raises
+    ------
+    FileError
+        As `read_weights` does, or if they are for another task.
+    """
     weights = read_weights(path)
     network = build(weights.network)
+    if not isinstance(network, kind):
+        wanted = getattr(kind, "task", "inpaint")
+        raise FileError(
+            f"{path} holds weights for the task {network.task}, and the task {wanted} is wanted: give others."
+        )
     try:
         network.load_state_dict(weights.tensors)
     except RuntimeError:

@@ -18,9 +18,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from braggworks.config import TrainingConfig
 from braggworks.datasets.order import bounded_order, epoch_order
 from braggworks.errors import ConfigError, UserError
-from braggworks.losses import inpainting_loss
 from braggworks.networks import Network
 from braggworks.training.exchange import Group
+from braggworks.training.objectives import objective
 from braggworks.training.progress import Clock, EpochRecord, Progress
 from braggworks.training.samples import Sample, Samples
 
@@ -62,6 +62,7 @@ class Trainer:
     ) -> None:
         self.network, self.config, self.device = network.to(device), config, device
         self.group = group or Group()
+        self._predict, self._mean_loss = objective(self.network, config)
         if self.group.size > 1:
             _check_layers(network)
         self._trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
@@ -231,11 +232,11 @@ class Trainer:
         return total / len(samples)
 
     def _loss(self, batch: Sample) -> Tensor:
-        values, truth, mask = (part.to(self.device, non_blocking=True) for part in batch)
+        batch = type(batch)(*(part.to(self.device, non_blocking=True) for part in batch))
         reduced = self.network.training and self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=reduced):
-            prediction = self.network.fill(values, mask)
-        return inpainting_loss(prediction.float(), truth, mask, self.config.loss)
+            prediction = self._predict(batch)
+        return self._mean_loss(prediction.float(), batch)
 
     # --- parts and pieces ---------------------------------------------------------------------------------------------
 
@@ -257,7 +258,7 @@ class Trainer:
         samples = len(part.truth)
         size = self.config.micro_batch or max(1, samples)
         for start in range(0, samples, size):
-            yield Sample(*(tensor[start : start + size] for tensor in part))
+            yield type(part)(*(tensor[start : start + size] for tensor in part))
 
     def _shared_sum(self, mine: float) -> float:
         """Return the sum over all processes, and learn whether one of them wants to stop."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from braggworks.campaigns import Task
 from braggworks.inpainting.interpolation import interpolate_batch
 
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
-NAME = "log1p-measured-range"
+NAMES: dict[Task, str] = {"inpaint": "log1p-measured-range", "phase": "log1p-maximum"}
 """What weights carry, so that they are never used with another normalisation."""
 
 
@@ -62,6 +65,12 @@ def denormalise(scaled: Float32, scale: Scale) -> Float32:
 def network_values(scaled: Float32, mask: Bool, *, prior: bool) -> Float32:
     """Return scaled patches with their gaps set to 0, or to a linear interpolation if the network wants a prior."""
     return interpolate_batch(scaled, mask, "linear") if prior else np.where(mask, np.float32(0), scaled)
+
+
+def phase_values(counts: Tensor) -> Tensor:
+    """Return what a network for phases sees: log(1 + counts) of one pattern, its brightest voxel 1, a dark one all 0."""
+    logs = torch.log1p(counts)
+    return logs / logs.max().clamp(min=torch.finfo(logs.dtype).tiny)
 
 
 def _spread(value: Float32) -> Float32:

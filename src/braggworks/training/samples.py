@@ -193,10 +193,11 @@ def augment(sample: Sample, turn: int, *, swap: bool) -> Sample:
 
 
 def _stack(samples: Iterable[Sample]) -> Sample:
+    """Return a batch of samples of any task."""
     found = list(samples)
     if not found:
         return Sample(*[torch.empty(0)] * 3)
-    return Sample(*(torch.stack(parts)[:, None].float() for parts in zip(*found, strict=True)))
+    return type(found[0])(*(torch.stack(parts)[:, None].float() for parts in zip(*found, strict=True)))
 
 
 def _keep_reading(worker: int) -> None:

@@ -1,0 +1,41 @@
+"""What one step of training predicts and minimises, by the network's task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from braggworks.config import PhaseLossConfig, TrainingConfig
+from braggworks.losses import inpainting_loss
+from braggworks.networks import GapNetwork, Network, PhaseNetwork
+from braggworks.phase_losses import object_error, unwrapped_error, weighted_coherent_average
+
+Objective = tuple[Callable[[Any], Tensor], Callable[[Tensor, Any], Tensor]]
+
+
+def objective(network: Network, config: TrainingConfig) -> Objective:
+    """Return two functions: a batch's prediction, and, in float32, the mean loss of a prediction and its batch."""
+    if isinstance(network, PhaseNetwork):
+        loss = config.phase_loss or PhaseLossConfig()
+        return (
+            lambda batch: network(batch.values),
+            lambda prediction, batch: phase_loss(prediction, batch.truth, batch.counts, loss).mean(),
+        )
+    assert isinstance(network, GapNetwork)  # noqa: S101
+    return (
+        lambda batch: network.fill(batch.values, batch.mask),
+        lambda prediction, batch: inpainting_loss(prediction, batch.truth, batch.mask, config.loss),
+    )
+
+
+def phase_loss(prediction: Tensor, truth: Tensor, counts: Tensor, config: PhaseLossConfig) -> Tensor:
+    """Return the configured loss of each sample, (batch,); arrays as in `braggworks.phase_losses`."""
+    match config.kind:
+        case "wca":
+            return weighted_coherent_average(prediction, truth, counts, config.weighting)
+        case "object":
+            return object_error(prediction, truth, counts, twins=config.twins)
+        case "unwrapped":
+            return unwrapped_error(prediction, truth, counts, config.weighting)
