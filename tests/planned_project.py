@@ -9,7 +9,7 @@ from workflow_project import ROOT
 
 from braggworks.config import Config
 from braggworks.monitoring.graph import JobGraph
-from braggworks.paths import Paths
+from braggworks.paths import run_paths
 
 
 def copy_project(folder: Path) -> None:
@@ -29,6 +29,6 @@ def outputs(config: Config) -> list[str]:
 
 
 def write_table(config: Config, rule: str, *of: str, seconds: float, cpu: str = "1.0") -> None:
-    path = Path(Paths(config.results).benchmark(rule, *of))
+    path = Path(run_paths(config).benchmark(rule, *of))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:00:01\t120.5\t{cpu}\n")

@@ -10,7 +10,7 @@ from planned_project import copy_project, write_table
 from braggworks.config import load_config
 from braggworks.monitoring.forecast import Pace, Range, measure_paces, sum_ranges, wall_seconds
 from braggworks.monitoring.graph import JobGraph
-from braggworks.paths import Paths
+from braggworks.paths import run_paths
 from braggworks.planning import expected_seconds
 
 
@@ -48,7 +48,7 @@ def test_a_table_that_was_cut_off_is_passed_over(project: Path) -> None:
     config = load_config("config/demo.yaml")
     write_table(config, "relax_batch", "demo-free", "00000", seconds=5)
     for batch, text in enumerate(("", "s\tmax", "s\tmax_rss\nNA\tNA\n", "s\nnan\n", "\0\n\0"), 1):
-        Path(Paths(config.results).benchmark("relax_batch", "demo-free", f"{batch:05d}")).write_text(text)
+        Path(run_paths(config).benchmark("relax_batch", "demo-free", f"{batch:05d}")).write_text(text)
     (pace,) = measure_paces(config, [("relax_batch", "demo-free")]).values()
     assert (pace.seconds, pace.measured) == (5.0, 1)
 

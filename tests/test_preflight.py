@@ -8,7 +8,7 @@ from workflow_project import ROOT
 
 from braggworks.config import load_config
 from braggworks.errors import ConfigError, UserError
-from braggworks.paths import Paths
+from braggworks.paths import run_paths
 from braggworks.preflight import Profile, read_profile
 from braggworks.preflight.disk import check_disk, predicted_bytes
 from braggworks.preflight.gpu import check_gpu
@@ -45,7 +45,7 @@ def test_what_is_there_needs_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert predicted_bytes(config) > 0
     for campaign in config.campaigns:
         for batch in range(campaign.batches):
-            shard = Path(Paths(config.results).batch_file("shards", campaign.name, batch))
+            shard = Path(run_paths(config).batch_file("shards", campaign.name, batch))
             shard.parent.mkdir(parents=True, exist_ok=True)
             shard.touch()
     assert predicted_bytes(config) == 0

@@ -18,7 +18,7 @@ from phasing_inputs import write_object
 from braggworks.cli import main
 from braggworks.config import Config, load_config
 from braggworks.datasets.manifests import build_manifest
-from braggworks.paths import Paths
+from braggworks.paths import Paths, run_paths
 from braggworks.records import read_records
 from braggworks.reporting.benchmarks import read_costs
 from braggworks.reporting.gather import campaign_rows
@@ -102,7 +102,7 @@ def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(ROOT / "config", tmp_path / "config")
     shutil.copytree(ROOT / "workflow" / "report", tmp_path / "workflow" / "report")
     config = load_config("config/demo.yaml")
-    paths, release = Paths(config.results), config.training.release
+    paths, release = run_paths(config), config.training.release
     files = {
         paths.model_card(release): {
             "parameters": 12345,
@@ -209,7 +209,7 @@ def test_simulated_scan_is_labelled(run_folder: Path) -> None:
 
 def test_missing_input_is_one_sentence_and_writes_nothing(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = load_config("config/demo.yaml")
-    Path(Paths(config.results).scan_scores).unlink()
+    Path(run_paths(config).scan_scores).unlink()
     assert main(["report", "config/demo.yaml", "--output", "report.html", "--summary", "summary.json"]) == 2
     assert "scores.json does not exist" in capsys.readouterr().err
     assert not Path("report.html").exists()
@@ -259,7 +259,7 @@ def dataset_only(folder: Path) -> str:
 def test_run_that_makes_datasets_only_has_a_report(run_folder: Path) -> None:
     name = dataset_only(run_folder)
     config = load_config(name)
-    paths = Paths(config.results)
+    paths = run_paths(config)
     write_manifests(config, paths)
     write_figures(config, paths)
     html, summary = write_report(name)
@@ -288,7 +288,7 @@ def test_rows_of_a_real_manifest(run_folder: Path) -> None:
 def test_manifest_of_an_older_run_is_one_sentence(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = load_config("config/demo.yaml")
     assert config.training is not None
-    Path(Paths(config.results).manifest(config.training.release)).write_text('{"splits": {}}')
+    Path(run_paths(config).manifest(config.training.release)).write_text('{"splits": {}}')
     assert main(["report", "config/demo.yaml", "--output", "report.html", "--summary", "summary.json"]) == 2
     assert "lacks what the report needs ('campaigns')" in capsys.readouterr().err
 

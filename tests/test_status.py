@@ -22,7 +22,7 @@ from braggworks.config import Config, load_config
 from braggworks.monitoring.graph import JobGraph
 from braggworks.monitoring.render import status_text
 from braggworks.monitoring.status import read_status
-from braggworks.paths import Paths
+from braggworks.paths import run_paths
 from braggworks.planning import parse_job_counts, threads_of
 from braggworks.reporting.benchmarks import read_costs
 from braggworks.runlock import hold_run_lock
@@ -80,7 +80,7 @@ def test_jobs_are_those_of_snakemake(project: Path, name: str) -> None:
 def test_datasets_alone_are_those_of_snakemake(project: Path) -> None:
     config = load_config("config/demo.yaml")
     shards = [paths for paths in outputs(config) if "/shards/" in paths]
-    manifest = Paths(config.results).manifest("demo")
+    manifest = run_paths(config).manifest("demo")
     assert to_do(config, datasets_only=True) == planned_by_snakemake("config/demo.yaml", *shards, manifest)
 
 
@@ -147,7 +147,7 @@ def test_a_large_run_is_told_in_seconds(project: Path) -> None:
     config = load_config("config/paper.yaml")
     graph = JobGraph(config)
     touch([file for job in graph.jobs[: len(graph.jobs) // 2] for file in job.outputs])
-    paths, log = Paths(config.results), []
+    paths, log = run_paths(config), []
     for number, job in enumerate(graph.jobs):
         if job.batch is not None:
             table = Path(paths.benchmark(job.rule, job.of, f"{job.batch:05d}"))
@@ -168,7 +168,7 @@ def test_a_large_run_is_told_in_seconds(project: Path) -> None:
 
 def test_status_says_what_runs_and_what_failed(project: Path) -> None:
     config = load_config("config/demo.yaml")
-    paths = Paths(config.results)
+    paths = run_paths(config)
     blocks = []
     for number, batch in enumerate(("00000", "00001", "00002")):
         blocks.append(
@@ -205,7 +205,7 @@ def test_status_says_what_runs_and_what_failed(project: Path) -> None:
 
 def test_slurm_jobs_wait_until_their_log_is_there(project: Path) -> None:
     config = load_config("config/demo.yaml")
-    paths = Paths(config.results)
+    paths = run_paths(config)
     text = "Provided remote nodes: 50\n"
     for number in (0, 1):
         log = paths.log("cut_crystals", "demo-free", f"{number:05d}")
@@ -223,7 +223,7 @@ def test_slurm_jobs_wait_until_their_log_is_there(project: Path) -> None:
 
 def test_a_killed_run_may_have_left_jobs_in_slurm(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = load_config("config/demo.yaml")
-    lock = Path(Paths(config.results).run_lock)
+    lock = Path(run_paths(config).run_lock)
     lock.parent.mkdir(parents=True)
     monkeypatch.setenv("PATH", str(project))
     lock.write_text("braggworks-0123456789ab local\n")
@@ -236,7 +236,7 @@ def test_a_killed_run_may_have_left_jobs_in_slurm(project: Path, monkeypatch: py
 
 def test_what_slurm_adds_to_each_job_is_forecast(project: Path) -> None:
     config = load_config("config/demo.yaml")
-    paths = Paths(config.results)
+    paths = run_paths(config)
     write_table(config, "cut_crystals", "demo-free", "00000", seconds=10)
     wall = []
     for minutes in (1, 3):
@@ -311,7 +311,7 @@ def test_costs_are_told_by_campaign_with_the_use_of_cores(project: Path, capsys:
     write_table(config, "draw_figure", "crystal", seconds=1.0)
     write_table(config, "draw_figure", "scan", seconds=1.0)
     costs = {
-        (cost.rule, cost.campaign): cost for cost in read_costs(Paths(config.results).benchmarks, by_campaign=True)
+        (cost.rule, cost.campaign): cost for cost in read_costs(run_paths(config).benchmarks, by_campaign=True)
     }
     assert set(costs) == {
         *(("relax_batch", name) for name in ("demo-free", "demo-clamped")),

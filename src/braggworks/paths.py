@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from braggworks.campaigns import Task
+    from braggworks.config import Config
 
 
 @dataclass(frozen=True)
@@ -15,9 +20,12 @@ class Paths:
     ----------
     results
         The run's folder, ``Config.results``.
+    task
+        What its networks learn.
     """
 
     results: str
+    task: Task = "inpaint"
 
     # one file per batch -------------------------------------------------------------------------------------------
 
@@ -40,32 +48,37 @@ class Paths:
         return f"{self.results}/releases/{release}/manifest.json"
 
     def weights(self, release: str = "{release}") -> str:
-        """Trained weights of the task ``inpaint``."""
-        return f"{self.results}/releases/{release}/inpaint/weights.safetensors"
+        """Trained weights."""
+        return f"{self.results}/releases/{release}/{self.task}/weights.safetensors"
 
     def model_card(self, release: str = "{release}") -> str:
         """JSON that says how the weights were made."""
-        return f"{self.results}/releases/{release}/inpaint/card.json"
+        return f"{self.results}/releases/{release}/{self.task}/card.json"
 
     def history(self, release: str = "{release}") -> str:
         """CSV of losses by epoch."""
-        return f"{self.results}/releases/{release}/inpaint/history.csv"
+        return f"{self.results}/releases/{release}/{self.task}/history.csv"
 
     def training_state(self, release: str = "{release}") -> str:
         """Folder of resumable training state; never a declared output, because Snakemake deletes those on retry."""
-        return f"{self.results}/state/{release}/inpaint"
+        return f"{self.results}/state/{release}/{self.task}"
+
+    @property
+    def scores_name(self) -> str:
+        """Name of the file with a network's scores."""
+        return "gap_width.nc" if self.task == "inpaint" else "phases.nc"
 
     def evaluation(self, release: str = "{release}") -> str:
-        """NetCDF of the sweep over gap widths."""
-        return f"{self.results}/releases/{release}/inpaint/gap_width.nc"
+        """NetCDF of the scores on held-out particles."""
+        return f"{self.results}/releases/{release}/{self.task}/{self.scores_name}"
 
     def examples(self, release: str = "{release}") -> str:
-        """HDF5 of a few held-out patches and their fillings, for the figure."""
-        return f"{self.results}/releases/{release}/inpaint/examples.h5"
+        """HDF5 of a few held-out samples and what the network made of them, for the figure."""
+        return f"{self.results}/releases/{release}/{self.task}/examples.h5"
 
     def gate(self, release: str = "{release}") -> str:
         """JSON that says by how much the network clears its bar."""
-        return f"{self.results}/releases/{release}/inpaint/gate.json"
+        return f"{self.results}/releases/{release}/{self.task}/gate.json"
 
     def sweep(self, kind: str = "{sweep}") -> str:
         """NetCDF of one sweep of the trained network."""
@@ -74,7 +87,7 @@ class Paths:
     # one folder per variant of a study --------------------------------------------------------------------------------
 
     def variant_file(self, name: str, study: str = "{study}", variant: str = "{variant}") -> str:
-        """``weights.safetensors``, ``card.json``, ``history.csv``, ``gap_width.nc`` or ``examples.h5`` of a variant."""
+        """``weights.safetensors``, ``card.json``, ``history.csv``, `scores_name` or ``examples.h5`` of a variant."""
         return f"{self.results}/studies/{study}/{variant}/{name}"
 
     def variant_state(self, study: str = "{study}", variant: str = "{variant}") -> str:
@@ -163,12 +176,20 @@ class Paths:
         return f"{self.results}/benchmarks"
 
 
+def run_paths(config: Config) -> Paths:
+    """Return the file names of a run."""
+    return Paths(config.results, config.task)
+
+
 def _batch(batch: int | str) -> str:
     return f"batch-{batch:05d}" if isinstance(batch, int) else f"batch-{batch}"
 
 
-SHIPPED_BENCHMARKS = "benchmarks/results/inpainting.json"
-"""Records of the network that comes with the package, as `python -m benchmarks` writes them."""
+SHIPPED_BENCHMARKS: dict[Task, str] = {
+    "inpaint": "benchmarks/results/inpainting.json",
+    "phase": "benchmarks/results/phasing.json",
+}
+"""Records of the networks that come with the package, as `python -m benchmarks` writes them."""
 
 
 def environment_prefix(stage: str) -> Path:

@@ -18,22 +18,34 @@ from braggworks.config import (
 )
 from braggworks.datasets.splits import split_of
 from braggworks.errors import ConfigError
-from braggworks.paths import SHIPPED_BENCHMARKS, Paths, container_image, environment_prefix
+from braggworks.paths import SHIPPED_BENCHMARKS, container_image, environment_prefix, run_paths
 
 ATOMS = ("atomistic", "autophasenn")
 # Batches of a campaign from which its distributions are drawn.
 _SHOWN_BATCHES = 20
+# Figures that are drawn from what a network or a scan gave.
+_OF_RESULTS = {
+    "patch",
+    "gap-width",
+    "intensity",
+    "phases",
+    "phase-range",
+    "training",
+    "scan",
+    "baselines",
+    "object",
+}
 
 
 def default_targets(config: Config) -> list[str]:
     """Return what a run makes."""
-    paths = Paths(config.results)
+    paths = run_paths(config)
     return [*dataset_targets(config), paths.report, paths.summary]
 
 
 def dataset_targets(config: Config) -> list[str]:
     """Return the datasets of a run; each of their files is named, or Snakemake would not miss a deleted one."""
-    paths = Paths(config.results)
+    paths = run_paths(config)
     listed = (release_shards, release_sidecars)
     files = [file for release in config.releases for of in listed for file in of(config, release.name)]
     return list(dict.fromkeys([*files, *(paths.manifest(release.name) for release in config.releases)]))
@@ -51,7 +63,7 @@ def release_batches(config: Config, release: str) -> dict[str, int]:
 
 def release_sidecars(config: Config, release: str) -> list[str]:
     """Return the shard sidecars of a release, in the order of its campaigns and batches."""
-    paths = Paths(config.results)
+    paths = run_paths(config)
     return [
         paths.shard_sidecar(name, batch)
         for name, count in release_batches(config, release).items()
@@ -67,14 +79,14 @@ def release_shards(config: Config, release: str) -> list[str]:
 def warm_start(config: Config, release: str) -> list[str]:
     """Return the weights that a release's training starts from: none, or those of one release."""
     parent = config.release(release).warm_start
-    return [Paths(config.results).weights(parent)] if parent else []
+    return [run_paths(config).weights(parent)] if parent else []
 
 
 def patterns_file(config: Config, campaign: str, batch: int) -> str:
     """Return the patterns that a batch's shard is cut from: by the campaign's engine, or gridded."""
     found = config.campaign(campaign)
     engine = found.diffraction.engine if isinstance(found, AtomisticCampaign) else "gridded"
-    return Paths(config.results).batch_file(f"patterns-{engine}", campaign, batch)
+    return run_paths(config).batch_file(f"patterns-{engine}", campaign, batch)
 
 
 # --- PyNX beside the NUFFT ---
@@ -100,7 +112,7 @@ def has_pynx() -> bool:
 def compared_patterns(config: Config, engine: str) -> str:
     """Return the patterns of the batch that both engines compute. The configuration must hold a comparison."""
     assert config.comparison is not None  # noqa: S101
-    paths = Paths(config.results)
+    paths = run_paths(config)
     return paths.batch_file(f"patterns-{engine}", config.comparison.campaign, config.comparison.batch)
 
 
@@ -165,7 +177,7 @@ def simulated_particle(config: Config) -> tuple[int, int]:
 
 def scan_source(config: Config) -> str:
     """Return the scan that is inpainted: the measured one where it exists, else the simulated one."""
-    return measured_scan(config) or Paths(config.results).simulated_scan
+    return measured_scan(config) or run_paths(config).simulated_scan
 
 
 # --- figures and report ---
@@ -175,6 +187,7 @@ def figure_names(config: Config) -> list[str]:
     """Return the pictures of a run's report, in its order."""
     families = {campaign.family for campaign in config.campaigns}
     inpaints = any(c.family == "atomistic" and c.task == "inpaint" for c in config.campaigns)
+    fills_gaps = config.training is not None and config.task == "inpaint"
     wanted = {
         "rulegraph": True,
         "crystal": bool(families & set(ATOMS)),
@@ -185,9 +198,11 @@ def figure_names(config: Config) -> list[str]:
         "distributions": True,
         **{f"gallery-{campaign.name}": True for campaign in config.campaigns},
         "training": config.training is not None,
-        "patch": config.training is not None,
-        "gap-width": config.training is not None,
-        "intensity": config.training is not None,
+        "patch": fills_gaps,
+        "gap-width": fills_gaps,
+        "intensity": fills_gaps,
+        "phases": config.training is not None and config.task == "phase",
+        "phase-range": config.training is not None and config.task == "phase",
         **{f"sweep-{sweep.kind}": True for sweep in config.sweeps},
         **{f"study-{study.name}": True for study in config.studies},
         "engines": compares_engines(config),
@@ -206,12 +221,12 @@ def draws_isosurface(config: Config) -> bool:
 def figure_inputs(config: Config, figure: str) -> list[str]:
     """Return the files that a picture is drawn from, in the order that its function takes."""
     if figure.startswith("gallery-"):
-        return [Paths(config.results).batch_file("shards", figure.removeprefix("gallery-"), 0)]
+        return [run_paths(config).batch_file("shards", figure.removeprefix("gallery-"), 0)]
     if figure.startswith("study-"):
         return study_evaluations(config, figure.removeprefix("study-"))
     if figure.startswith("sweep-"):
-        return [Paths(config.results).sweep(figure.removeprefix("sweep-"))]
-    if figure in {"patch", "gap-width", "intensity", "training", "scan", "baselines", "object"}:
+        return [run_paths(config).sweep(figure.removeprefix("sweep-"))]
+    if figure in _OF_RESULTS:
         return _result_inputs(config, figure)
     return _dataset_inputs(config, figure)
 
@@ -219,12 +234,12 @@ def figure_inputs(config: Config, figure: str) -> list[str]:
 def study_evaluations(config: Config, study: str) -> list[str]:
     """Return the scores of a study's variants, in their order."""
     variants = next(each for each in config.studies if each.name == study).variants
-    return [Paths(config.results).variant_file("gap_width.nc", study, variant) for variant in variants]
+    return [run_paths(config).variant_file(run_paths(config).scores_name, study, variant) for variant in variants]
 
 
 def sweep_inputs(config: Config, kind: str) -> list[str]:
     """Return the file that a sweep scores the network on: a manifest, patterns, or a scan."""
-    sweep, paths = config.sweep(kind), Paths(config.results)
+    sweep, paths = config.sweep(kind), run_paths(config)
     match sweep:
         case OversamplingSweep() | StrainSweep() | MaskingSweep():
             return [patterns_file(config, sweep.campaign, 0)]
@@ -237,11 +252,13 @@ def sweep_inputs(config: Config, kind: str) -> list[str]:
 
 def _result_inputs(config: Config, figure: str) -> list[str]:
     assert config.training is not None  # noqa: S101
-    paths, release = Paths(config.results), config.training.release
+    paths, release = run_paths(config), config.training.release
     return {
         "patch": [paths.examples(release)],
         "gap-width": [paths.evaluation(release)],
         "intensity": [paths.evaluation(release)],
+        "phases": [paths.examples(release)],
+        "phase-range": [paths.evaluation(release)],
         "training": [paths.history(release)],
         "scan": [paths.inpainted_scan, paths.scan_scores],
         "baselines": [paths.inpainted_scan],
@@ -250,7 +267,7 @@ def _result_inputs(config: Config, figure: str) -> list[str]:
 
 
 def _dataset_inputs(config: Config, figure: str) -> list[str]:
-    paths = Paths(config.results)
+    paths = run_paths(config)
     inputs: dict[str, Callable[[], list[str]]] = {
         "rulegraph": lambda: [paths.rulegraph],
         "crystal": lambda: _relaxed(config),
@@ -266,12 +283,12 @@ def _dataset_inputs(config: Config, figure: str) -> list[str]:
 
 
 def _relaxed(config: Config) -> list[str]:
-    return [Paths(config.results).batch_file("relaxed", c.name, 0) for c in campaigns_of(config, *ATOMS)]
+    return [run_paths(config).batch_file("relaxed", c.name, 0) for c in campaigns_of(config, *ATOMS)]
 
 
 def _shown_shards(config: Config) -> list[str]:
     return [
-        Paths(config.results).batch_file("shards", campaign.name, batch)
+        run_paths(config).batch_file("shards", campaign.name, batch)
         for campaign in config.campaigns
         for batch in range(min(campaign.batches, _SHOWN_BATCHES))
     ]
@@ -284,7 +301,7 @@ def _shown_patterns(config: Config) -> str:
 
 
 def _patches_inputs(config: Config) -> list[str]:
-    paths = Paths(config.results)
+    paths = run_paths(config)
     name = next(c.name for c in campaigns_of(config, "atomistic") if c.task == "inpaint")
     files = [patterns_file(config, name, 0), paths.batch_file("shards", name, 0)]
     return files + ([paths.examples(config.training.release)] if config.training else [])
@@ -292,7 +309,7 @@ def _patches_inputs(config: Config) -> list[str]:
 
 def report_inputs(config: Config) -> dict[str, str | list[str]]:
     """Return the report's inputs by name."""
-    paths = Paths(config.results)
+    paths = run_paths(config)
     inputs: dict[str, str | list[str]] = {
         "figures": [paths.figure(name) for name in figure_names(config)],
         "manifests": [paths.manifest(release.name) for release in config.releases],
@@ -306,8 +323,8 @@ def report_inputs(config: Config) -> dict[str, str | list[str]]:
             "evaluation": paths.evaluation(release),
             "gate": paths.gate(release),
         }
-        if Path(SHIPPED_BENCHMARKS).exists():
-            inputs["shipped"] = SHIPPED_BENCHMARKS
+        if Path(SHIPPED_BENCHMARKS[config.task]).exists():
+            inputs["shipped"] = SHIPPED_BENCHMARKS[config.task]
     if config.studies:
         inputs["studies"] = [file for study in config.studies for file in study_evaluations(config, study.name)]
     if config.sweeps:

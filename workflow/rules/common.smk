@@ -15,7 +15,7 @@ from braggworks.recipes import (
     TrainRecipe,
     campaign_recipe,
 )
-from braggworks.paths import Paths, conda_file, container_image
+from braggworks.paths import conda_file, container_image, run_paths
 from braggworks.targets import (
     ATOMS,
     batch_scans,
@@ -40,7 +40,7 @@ if config and not workflow.overwrite_configfiles:
 # Relative, so that a moved folder is no changed configuration.
 CONFIG_FILE = os.path.relpath((workflow.overwrite_configfiles or ["config/demo.yaml"])[0])
 CONFIG = load_config(CONFIG_FILE)
-PATHS = Paths(CONFIG.results)
+PATHS = run_paths(CONFIG)
 
 
 def names_of(*families):

@@ -22,7 +22,7 @@ use rule evaluate_network as evaluate_variant with:
         manifest=lambda wildcards: PATHS.manifest(variant_of(wildcards).release),
         weights=PATHS.variant_file("weights.safetensors"),
     output:
-        evaluation=PATHS.variant_file("gap_width.nc"),
+        evaluation=PATHS.variant_file(PATHS.scores_name),
         examples=PATHS.variant_file("examples.h5"),
     log:
         PATHS.log("evaluate_variant", "{study}", "{variant}"),

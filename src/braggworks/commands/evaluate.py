@@ -1,8 +1,9 @@
-"""Score the network and the interpolations on particles that training never saw.
+"""Score a network on particles that training never saw.
 
 Puts a vertical gap of each width into the centre of every test patch, fills it with each method, and writes the
 Pearson correlation of log(1 + counts) in the gap to a NetCDF file, by patch, and summarised by gap width and by
-stratum of intensity. The intervals are bootstraps over particles.
+stratum of intensity. A network for phases is scored by the losses of its phases and by the objects that they give,
+beside a phase of 0. The intervals are bootstraps over particles.
 
 example:
     braggworks evaluate --recipe recipe.json --manifest manifest.json --weights w.safetensors --output gap_width.nc
@@ -52,6 +53,15 @@ def run(args: argparse.Namespace) -> None:
 
     import torch
     from tqdm import tqdm
+
+    from braggworks.datasets.manifests import read_manifest
+
+    if read_manifest(args.manifest).task == "phase":
+        from braggworks.commands._phase_scores import evaluate_phases
+
+        torch.set_num_threads(args.threads)
+        evaluate_phases(args.manifest, args.weights, args.output, args.examples)
+        return
 
     from braggworks.evaluation.sweeps import centre_gap, gap_width_dataset, interpolation, score_gap_widths
     from braggworks.files import atomic_path

@@ -1,7 +1,7 @@
 """Fail unless the network clears the bar that the configuration sets.
 
 Compares the network with one interpolation at one gap width, patch by patch, on the scores that `braggworks evaluate`
-wrote. Writes the margin with its 95 % interval over particles; where the margin is not positive, writes nothing and
+wrote; a network for phases must have a lower loss than a phase of 0. Writes the margin with its 95 % interval over particles; where the margin is not positive, writes nothing and
 ends with exit code 2.
 
 example:
@@ -41,7 +41,11 @@ def run(args: argparse.Namespace) -> None:
         write_json(args.output, {"must_beat": None})
         print("The configuration sets no bar.")
         return
-    result = _compare(_read(args.evaluation), bar, args.evaluation)
+    data = _read(args.evaluation)
+    if data.attrs.get("kind") == "phases":
+        write_json(args.output, _beats_flat_phase(data, args.evaluation))
+        return
+    result = _compare(data, bar, args.evaluation)
     if not (result["margin"] is not None and result["margin"] > 0):
         raise UserError(
             f"The network's mean correlation of {_text(result['network'])} in gaps of {bar.gap_px} px does not beat "
@@ -97,6 +101,34 @@ def _compare(data: xr.Dataset, bar: BarConfig, path: str) -> dict[str, Any]:
         "high": _number(margin.high),
         "n": margin.n,
         "particles": len(np.unique(cluster[defined])),
+        "seed": seed,
+    }
+
+
+def _beats_flat_phase(data: xr.Dataset, path: str) -> dict[str, Any]:
+    """Return by how much the network's loss is lower than that of a phase of 0. Raises `UserError` if it is not."""
+    import numpy as np
+
+    from braggworks.commands._phase_scores import FLAT, NETWORK
+    from braggworks.evaluation.metrics import cluster_bootstrap
+
+    network, flat = (data["wca"].sel({"method": method}).values for method in (NETWORK, FLAT))
+    seed = int(data.attrs["seed"])
+    margin = cluster_bootstrap(flat - network, data["cluster"].values.astype(np.str_), seed)
+    if not margin.mean > 0:
+        raise UserError(
+            f"The network's mean loss of {network.mean():.4f} is not below the {flat.mean():.4f} of a phase of 0 "
+            f"({path}, n = {margin.n}): train longer or on more particles, or set evaluation.must_beat to null."
+        )
+    print(f"network {network.mean():.4f}, phase of 0 {flat.mean():.4f}: margin {margin.mean:+.4f}, n = {margin.n}")
+    return {
+        "must_beat": FLAT,
+        "network": float(network.mean()),
+        "baseline": float(flat.mean()),
+        "margin": float(margin.mean),
+        "low": _number(margin.low),
+        "high": _number(margin.high),
+        "n": margin.n,
         "seed": seed,
     }
 

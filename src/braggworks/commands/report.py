@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from braggworks.config import Config, load_config
 from braggworks.errors import FileError
-from braggworks.paths import Paths, environment_prefix
+from braggworks.paths import Paths, environment_prefix, run_paths
 from braggworks.targets import (
     compares_engines,
     draws_isosurface,
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
     from braggworks.reporting.benchmarks import read_costs
 
     config = load_config(args.config)
-    paths = Paths(config.results)
+    paths = run_paths(config)
     files = _read_files(config, paths)
     costs = read_costs(paths.benchmarks, by_campaign=True)
     command = f"braggworks run {args.config}"
@@ -100,7 +100,10 @@ def _records(config: Config, files: Files) -> list[Record]:
     records = gather.dataset_records(config, files.manifests)
     if files.evaluation is not None:
         records += gather.training_records(config, files.results["card"])
-        records += gather.evaluation_records(config, files.evaluation, files.results["gate"])
+        if config.task == "phase":
+            records += gather.phase_records(files.evaluation, files.results["gate"])
+        else:
+            records += gather.evaluation_records(config, files.evaluation, files.results["gate"])
     for study, evaluations in files.studies.items():
         records += gather.study_records(study, evaluations)
     for sweep in files.sweeps:
@@ -172,7 +175,7 @@ def _page(args: argparse.Namespace, config: Config, files: Files, records: list[
     from braggworks.reporting.page import image_source, render_page, surface_html
     from braggworks.reporting.sections import DATA, Findings, sections
 
-    paths, mesh = Paths(config.results), files.mesh
+    paths, mesh = run_paths(config), files.mesh
     shown = sections(figure_names(config), Findings(config, files.scores, files.engines))
     return render_page(
         Path(args.template).read_text(encoding="utf-8"),
@@ -212,10 +215,15 @@ def _key_facts(config: Config, records: list[Record], files: Files) -> list[dict
             "value": format_number(value["dataset.samples"]),
             "label": f"samples, {format_number(value['dataset.samples.train'])} of them for training",
         },
-        {"value": format_number(value["inpaint.parameters"]), "label": "network parameters"},
+        {"value": format_number(value[f"{config.task}.parameters"]), "label": "network parameters"},
     ]
     bar = config.evaluation.must_beat
-    if bar:
+    if config.task == "phase":
+        facts += [
+            {"value": f"{value[f'phase.{score}.network']:.{digits}f}", "label": label}
+            for score, digits, label in (("wca", 3, "loss WCA on held-out patterns"), ("accuracy", 0, "% accuracy"))
+        ]
+    elif bar:
         for method in ("network", bar.baseline):
             score = value[f"inpaint.pcc.{method}.{bar.gap_px}px"]
             facts.append({"value": f"{score:.3f}", "label": f"{method}, correlation at {bar.gap_px} px"})

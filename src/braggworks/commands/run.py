@@ -21,7 +21,7 @@ from braggworks.errors import UserError
 from braggworks.launch import execute, read_plan, snakemake_command
 from braggworks.monitoring.forecast import plan_forecast
 from braggworks.monitoring.render import hours_text
-from braggworks.paths import Paths
+from braggworks.paths import run_paths
 from braggworks.planning import JobCounts, parse_job_counts
 from braggworks.preflight import (
     Profile,
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     command = snakemake_command(args.config, cores, args.profile, options, targets)
     planned = read_plan(command)
     counts = parse_job_counts(planned)
-    paths = Paths(config.results)
+    paths = run_paths(config)
     if not counts:
         print(f"Nothing is to be done: {paths.results if args.datasets else paths.report} is up to date.")
         return 0

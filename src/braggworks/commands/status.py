@@ -67,10 +67,10 @@ def _say(args: argparse.Namespace, config: Config, source: str) -> None:
 def _take_profile(config: Config) -> None:
     """Look for optional software where the run's jobs do."""
     from braggworks.monitoring.workflow_log import read_workflow_log
-    from braggworks.paths import Paths
+    from braggworks.paths import run_paths
     from braggworks.preflight import read_profile
 
-    profile = read_workflow_log(Paths(config.results).workflow_log).profile
+    profile = read_workflow_log(run_paths(config).workflow_log).profile
     if profile and Path(profile).is_dir():
         os.environ["BRAGGWORKS_DEPLOYMENT"] = ",".join(read_profile(profile).deployment)
 
@@ -87,10 +87,10 @@ def _status(args: argparse.Namespace, config: Config, source: str) -> tuple[bool
 def _costs(args: argparse.Namespace, config: Config) -> tuple[bool, str]:
     from braggworks.monitoring.render import costs_text
     from braggworks.monitoring.status import is_running
-    from braggworks.paths import Paths
+    from braggworks.paths import run_paths
     from braggworks.reporting.benchmarks import read_costs
 
-    folder = Paths(config.results).benchmarks
+    folder = run_paths(config).benchmarks
     costs = read_costs(folder, by_campaign=True)
     if not costs and not args.json:
         raise UserError(f"{folder} holds no benchmark tables: no job of this run has ended yet.")

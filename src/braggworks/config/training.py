@@ -19,6 +19,7 @@ class NetworkConfig(Model):
         "unet_2d",
         "modified_unet_2d",
         "msd_net_2d",
+        "rsp_unet_2d",
         "rsp_unet_3d",
         "block_rsp_unet_3d",
     ] = Field(

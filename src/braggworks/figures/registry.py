@@ -53,6 +53,8 @@ FIGURES: dict[str, Entry] = {
     "gallery": Entry("gallery", "draw", ("shard.h5",), "a sheet of a campaign's samples"),
     "distributions": Entry("distributions", "draw", ("shard.h5",), "what the campaigns' samples span", repeats=True),
     "patch": Entry("patch", "draw", ("examples.h5",), "held-out patches with their gap filled"),
+    "phases": Entry("phases", "draw_examples", ("examples.h5",), "held-out patterns with the phase a network finds"),
+    "phase-range": Entry("phases", "draw_range", ("phases.nc",), "loss and accuracy against the object's phase range"),
     "gap-width": Entry("gap_width", "draw", ("gap_width.nc",), "accuracy against gap width"),
     "intensity": Entry("intensity", "draw", ("gap_width.nc",), "accuracy against intensity"),
     "sweep-position": Entry("sweeps", "draw_position", ("position.nc",), "accuracy against the gap's place"),

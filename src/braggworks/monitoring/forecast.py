@@ -11,7 +11,7 @@ from pathlib import Path
 
 from braggworks.config import Config
 from braggworks.monitoring.graph import Job, JobGraph
-from braggworks.paths import Paths
+from braggworks.paths import run_paths
 from braggworks.planning import expected_seconds, threads_of
 from braggworks.reporting.benchmarks import numbers, read_table
 
@@ -108,7 +108,7 @@ def _pace(seconds: list[float], expected: float, off: list[float]) -> Pace:
 
 def _measured_seconds(config: Config, group: Group) -> list[float]:
     rule, of = group
-    table = Path(Paths(config.results).benchmark(rule, *([of] if of else [])))
+    table = Path(run_paths(config).benchmark(rule, *([of] if of else [])))
     try:
         found = sorted(table.with_suffix("").iterdir())
     except OSError:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from braggworks.campaigns import Campaign
 from braggworks.config import Config
-from braggworks.paths import Paths
+from braggworks.paths import run_paths
 from braggworks.targets import (
     ATOMS,
     compared_patterns,
@@ -166,7 +166,7 @@ def _all_jobs(config: Config) -> Iterator[Job]:
 
 
 def _batch_jobs(config: Config, campaign: Campaign, batch: int) -> Iterator[Job]:
-    paths, name = Paths(config.results), campaign.name
+    paths, name = run_paths(config), campaign.name
     shard = (paths.batch_file("shards", name, batch), paths.shard_sidecar(name, batch))
     if campaign.family not in ATOMS:
         rule = "cut_scan_shard" if campaign.family == "scan" else "simulate_batch"
@@ -184,7 +184,7 @@ def _batch_jobs(config: Config, campaign: Campaign, batch: int) -> Iterator[Job]
 
 
 def _campaign_jobs(config: Config) -> Iterator[Job]:
-    paths = Paths(config.results)
+    paths = run_paths(config)
     for campaign in config.campaigns:
         if campaign.family == "polygon2d":
             yield Job("show_steps", (paths.steps(campaign.name),), (), campaign.name)
@@ -194,7 +194,7 @@ def _campaign_jobs(config: Config) -> Iterator[Job]:
 
 
 def _release_jobs(config: Config, name: str) -> Iterator[Job]:
-    paths = Paths(config.results)
+    paths = run_paths(config)
     manifest, weights = paths.manifest(name), paths.weights(name)
     yield Job("write_manifest", (manifest,), tuple(release_sidecars(config, name)), name)
     learnt = (manifest, *release_shards(config, name), *warm_start(config, name))
@@ -204,7 +204,7 @@ def _release_jobs(config: Config, name: str) -> Iterator[Job]:
 
 
 def _study_jobs(config: Config) -> Iterator[Job]:
-    paths = Paths(config.results)
+    paths = run_paths(config)
     for study in config.studies:
         for variant in study.variants:
             release, of = config.variant(study.name, variant).release, f"{study.name}/{variant}"
@@ -219,7 +219,7 @@ def _study_jobs(config: Config) -> Iterator[Job]:
 
 
 def _sweep_jobs(config: Config) -> Iterator[Job]:
-    paths = Paths(config.results)
+    paths = run_paths(config)
     for sweep in config.sweeps:
         assert config.training is not None  # noqa: S101
         weights = paths.weights(config.training.release)
@@ -229,7 +229,7 @@ def _sweep_jobs(config: Config) -> Iterator[Job]:
 def _scan_jobs(config: Config) -> Iterator[Job]:
     if config.scan is None or config.training is None:
         return
-    paths = Paths(config.results)
+    paths = run_paths(config)
     batch, _ = simulated_particle(config)
     yield Job("simulate_scan", (paths.simulated_scan,), (patterns_file(config, config.scan.simulated, batch),))
     yield Job("prepare_scan", (paths.prepared_scan,), (scan_source(config),))
@@ -240,7 +240,7 @@ def _scan_jobs(config: Config) -> Iterator[Job]:
 
 
 def _report_jobs(config: Config) -> Iterator[Job]:
-    paths = Paths(config.results)
+    paths = run_paths(config)
     yield Job("draw_rulegraph", (paths.rulegraph,))
     for name in figure_names(config):
         yield Job("draw_figure", (paths.figure(name),), tuple(figure_inputs(config, name)), name)

@@ -24,7 +24,7 @@ from braggworks.monitoring.forecast import (
 )
 from braggworks.monitoring.graph import Job, JobGraph
 from braggworks.monitoring.workflow_log import LoggedJob, WorkflowLog, read_workflow_log, seconds_of
-from braggworks.paths import Paths
+from braggworks.paths import run_paths
 from braggworks.runlock import left_run
 from braggworks.slurm import jobs_of
 
@@ -157,7 +157,7 @@ def read_status(config: Config, source: str, *, cores: int | None = None, datase
     datasets_only
         Whether training, figures and report are left out; a run that makes datasets alone is taken so in any case.
     """
-    paths = Paths(config.results)
+    paths = run_paths(config)
     log = read_workflow_log(paths.workflow_log)
     lock = _lock_state(Path(paths.run_lock))
     is_on = lock == "held"
@@ -201,7 +201,7 @@ def read_status(config: Config, source: str, *, cores: int | None = None, datase
 
 def is_running(config: Config) -> bool:
     """Return whether a run is on."""
-    return _lock_state(Path(Paths(config.results).run_lock)) == "held"
+    return _lock_state(Path(run_paths(config).run_lock)) == "held"
 
 
 def _lock_state(path: Path) -> Literal["free", "held", "left"]:

@@ -12,6 +12,7 @@ from braggworks.networks.block_rsp_unet_3d import BlockRspUNet3D
 from braggworks.networks.msd_net_2d import MSDNet2D
 from braggworks.networks.patch_inpainter_3d import PatchInpainter3D
 from braggworks.networks.plane_network import PlaneNetwork
+from braggworks.networks.rsp_unet_2d import RspUNet2D
 from braggworks.networks.rsp_unet_3d import RspUNet3D
 from braggworks.networks.unet_2d import ModifiedUNet2D, UNet2D
 
@@ -26,6 +27,7 @@ GAP_NETWORKS: dict[str, Callable[[NetworkConfig], GapNetwork]] = {
 }
 
 PHASE_NETWORKS: dict[str, Callable[[NetworkConfig], PhaseNetwork]] = {
+    "rsp_unet_2d": RspUNet2D.from_config,
     "rsp_unet_3d": RspUNet3D.from_config,
     "block_rsp_unet_3d": BlockRspUNet3D.from_config,
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from braggworks.campaigns import Campaign, ScanCampaign
 from braggworks.config import Config
 from braggworks.errors import UserError
-from braggworks.paths import Paths
+from braggworks.paths import run_paths
 
 # Bytes per voxel of a sample or of a pattern, a little below what the pilot of `braggworks cost` found, so that no run
 # is refused that would have fitted.
@@ -31,7 +31,7 @@ def predicted_bytes(config: Config) -> float:
     float
         At least so much, in bytes; shards and, where they are kept, patterns.
     """
-    paths = Paths(config.results)
+    paths = run_paths(config)
     total = 0.0
     for campaign in config.campaigns:
         shards = (Path(paths.batch_file("shards", campaign.name, batch)) for batch in range(campaign.batches))

@@ -11,7 +11,14 @@ from braggworks.campaigns import AtomisticCampaign, SamplingConfig, Shape3dCampa
 from braggworks.config import Config
 from braggworks.records import Record
 from braggworks.reporting.benchmarks import RuleCost
-from braggworks.reporting.published import INPAINTER_PARAMETERS, INPAINTING_PATCHES, INPAINTING_PCC, Anchor
+from braggworks.reporting.published import (
+    INPAINTER_PARAMETERS,
+    INPAINTING_PATCHES,
+    INPAINTING_PCC,
+    RSP_PARAMETERS,
+    RSP_WCA,
+    Anchor,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -99,7 +106,7 @@ def dataset_records(config: Config, manifests: Mapping[str, dict[str, Any]]) -> 
     rows = campaign_rows(config, manifests)
     trained = manifests[config.training.release] if config.training else None
     total = trained["samples"] if trained else sum(row.samples for row in rows)
-    beside = _beside(INPAINTING_PATCHES) if trained else {}
+    beside = _beside(INPAINTING_PATCHES) if trained and config.task == "inpaint" else {}
     records = [Record("dataset.samples", total, "samples", **beside)]
     if trained:
         records += [
@@ -132,18 +139,37 @@ def engine_records(engines: dict[str, Any]) -> list[Record]:
 def training_records(config: Config, card: dict[str, Any]) -> list[Record]:
     """Return the network's size, and what its training took and reached."""
     assert config.training is not None  # noqa: S101
-    seed = config.training.seed
+    seed, task = config.training.seed, config.task
+    anchor = INPAINTER_PARAMETERS if task == "inpaint" else RSP_PARAMETERS
     return [
         Record(
-            "inpaint.parameters",
+            f"{task}.parameters",
             card["parameters"],
             "parameters",
-            **_beside(INPAINTER_PARAMETERS, f"here: width {config.training.network.width:g}"),
+            **_beside(anchor, f"here: {config.training.network.name} of width {config.training.network.width:g}"),
         ),
-        Record("inpaint.training.seconds", card["seconds"], "s", seed=seed),
-        Record("inpaint.training.patches_per_second", card["patches_per_second"], "patches/s", seed=seed),
-        Record("inpaint.training.best_validation_loss", card["losses"]["best_validation"], "1", seed=seed),
+        Record(f"{task}.training.seconds", card["seconds"], "s", seed=seed),
+        Record(f"{task}.training.patches_per_second", card["patches_per_second"], "patches/s", seed=seed),
+        Record(f"{task}.training.best_validation_loss", card["losses"]["best_validation"], "1", seed=seed),
     ]
+
+
+def phase_records(evaluation: xr.Dataset, gate: dict[str, Any]) -> list[Record]:
+    """Return the mean scores of the network for phases and of a phase of 0, and the margin between their losses."""
+    seed = int(evaluation.attrs["seed"])
+    records = [Record("phase.evaluation.particles", int(evaluation.attrs["particles"]), "particles")]
+    for method in map(str, evaluation["method"].values):
+        at = evaluation.sel({"method": method})
+        for score, unit in (("wca", "1"), ("wca_log_intensity", "1"), ("accuracy", "%"), ("likeness", "1")):
+            mean, low, high = (float(at[f"{score}_{part}"]) for part in ("mean", "low", "high"))
+            n = int(evaluation.attrs["n"])
+            beside = _beside(RSP_WCA) if (score, method) == ("wca", "network") else {}
+            name = f"phase.{score}.{method.replace(' ', '_')}"
+            records.append(Record(name, mean, unit, low=low, high=high, n=n, seed=seed, **beside))
+    if gate.get("margin") is not None:
+        interval = {key: gate[key] for key in ("low", "high", "n", "seed")}
+        records.append(Record("phase.margin", gate["margin"], "1", **interval))
+    return records
 
 
 def evaluation_records(config: Config, evaluation: xr.Dataset, gate: dict[str, Any]) -> list[Record]:

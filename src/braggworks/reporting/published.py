@@ -32,3 +32,15 @@ INPAINTER_PARAMETERS = Anchor(2_770_000, MASTO_2024, "printed as about 2.77 mill
 
 # Training samples.
 INPAINTING_PATCHES = Anchor(30_000, MASTO_2024, "half of them experimental")
+
+MASTO_2026 = "Masto et al., npj Comput. Mater. 2026, 10.1038/s41524-026-02017-w"
+
+# Parameters of the 3-D network for reciprocal-space phases.
+RSP_PARAMETERS = Anchor(143_759_937, MASTO_2026, "printed as about 145 million")
+
+# Loss WCA on strongly strained particles.
+RSP_WCA = Anchor(
+    0.470,
+    f"an independent retraining of a network after {MASTO_2026}",
+    "39 million parameters, 2 524 particles, phases of 2π to 5π only",
+)

@@ -97,6 +97,18 @@ _FIXED: dict[str, tuple[str, str]] = {
         "cubes and octahedra differ from those trained on in size, lattice origin and orientation only. Grey marks "
         "are the published values, from another protocol (one noise-free pattern, one network per width).",
     ),
+    "phases": (
+        "Phases of held-out patterns",
+        "Central slices of patterns that training never saw, with the true reciprocal-space phase (RSP), that of the "
+        "network, and the objects that both give. The network\'s object is moved onto the true one, or its twin is, "
+        "because no intensity tells them apart. After Masto\'s thesis, Fig. 4.31 and 4.32.",
+    ),
+    "phase-range": (
+        "Loss and accuracy against phase range",
+        "Held-out patterns by how far the phase of their object spans, and by campaign. WCA is the loss of the "
+        "reciprocal-space phase weighted by the root of the counts; accuracy is that of the thesis, equation 4.5: the "
+        "mean of the correlation of the moduli and the coherence of the phases. After Masto\'s thesis, Fig. 4.46.",
+    ),
     "intensity": (
         "Accuracy against intensity",
         "The network's mean correlation in the gap, for held-out patches of rising intensity. Counting noise, which no "

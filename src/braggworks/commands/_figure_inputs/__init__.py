@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from braggworks.commands._figure_inputs import crystals, cuts, patterns, results, shards, sweeps
+from braggworks.commands._figure_inputs import crystals, cuts, patterns, phases, results, shards, sweeps
 
 READERS: dict[str, Callable[..., Any]] = {
     "crystal": crystals.read_crystals,
@@ -18,6 +18,8 @@ READERS: dict[str, Callable[..., Any]] = {
     "gallery": shards.read_gallery,
     "distributions": shards.read_distributions,
     "patch": results.read_examples,
+    "phases": phases.read_examples,
+    "phase-range": phases.read_range,
     "gap-width": results.read_gap_width,
     "intensity": sweeps.read_intensity,
     "sweep-position": sweeps.read_positions,

@@ -1,0 +1,33 @@
+"""Readers of what the evaluation of a network for phases writes."""
+
+from __future__ import annotations
+
+import hdf5plugin  # noqa: F401 - registers the compression
+import numpy as np
+
+from braggworks.commands._figure_inputs._common import load_scores, reading
+from braggworks.figures.phases import PhaseExamples, RangeScores
+from braggworks.files import open_h5
+
+
+def read_examples(path: str) -> PhaseExamples:
+    """Return the held-out patterns of an evaluation. Raises `FileError`."""
+    with open_h5(path, "examples") as file, reading(path):
+        arrays = {key: file[key][()] for key in PhaseExamples.__dataclass_fields__}
+        k = len(arrays["counts"])
+        if k == 0 or any(len(array) != k for array in arrays.values()):
+            raise ValueError("no examples, or not equally many of each")
+        if any(arrays[key].shape != arrays["counts"].shape for key in ("phase", "network")):
+            raise ValueError("phases of another shape than the counts")
+        return PhaseExamples(**arrays)
+
+
+def read_range(path: str) -> RangeScores:
+    """Return the scores of every held-out pattern. Raises `FileError`."""
+    data = load_scores(path)
+    with reading(path):
+        scores = [
+            {str(method): data[name].sel({"method": method}).values for method in data["method"].values}
+            for name in ("wca", "accuracy")
+        ]
+        return RangeScores(data["campaign"].values.astype(np.str_), data["phase_range"].values, *scores)
