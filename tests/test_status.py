@@ -310,9 +310,7 @@ def test_costs_are_told_by_campaign_with_the_use_of_cores(project: Path, capsys:
     write_table(config, "train_network", "demo", seconds=100.0, cpu="150.0")
     write_table(config, "draw_figure", "crystal", seconds=1.0)
     write_table(config, "draw_figure", "scan", seconds=1.0)
-    costs = {
-        (cost.rule, cost.campaign): cost for cost in read_costs(run_paths(config).benchmarks, by_campaign=True)
-    }
+    costs = {(cost.rule, cost.campaign): cost for cost in read_costs(run_paths(config).benchmarks, by_campaign=True)}
     assert set(costs) == {
         *(("relax_batch", name) for name in ("demo-free", "demo-clamped")),
         *(("train_network", "demo"), ("draw_figure", "")),

@@ -1,8 +1,8 @@
 """Fail unless the network clears the bar that the configuration sets.
 
 Compares the network with one interpolation at one gap width, patch by patch, on the scores that `braggworks evaluate`
-wrote; a network for phases must have a lower loss than a phase of 0. Writes the margin with its 95 % interval over particles; where the margin is not positive, writes nothing and
-ends with exit code 2.
+wrote; a network for phases must have a lower loss than a phase of 0. Writes the margin with its 95 % interval over
+particles; where the margin is not positive, writes nothing and ends with exit code 2.
 
 example:
     braggworks gate --recipe recipe.json --evaluation gap_width.nc --output gate.json

@@ -1,15 +1,16 @@
 """Phase a scan: find the object that its counts are the diffraction of.
 
 The scan is corrected, cropped around its Bragg peak, and binned as far as its oversampling allows. Iterative phase
-retrieval then begins from several random starts; the best by free log-likelihood are moved onto each other and
-combined, and how far they differ is the uncertainty. The output is a CXI file that PyNX and cdiutils read: the object
-and its support on the axes of the detector, and in entry_1/braggworks the phase and its standard deviation, the phase
-retrieval transfer function, what every run reached, and, where the file holds energy, distance, pixels and angles,
-modulus, phase, displacement and strain along G on cubes in the laboratory's frame. Its root attribute provenance says
-in JSON what made it.
+retrieval then begins from several random starts, or refines the object of a network's reciprocal-space phase. The best
+by free log-likelihood are moved onto each other and combined, and how far they differ is the uncertainty. The output
+is a CXI file that PyNX and cdiutils read: the object and its support on the axes of the detector, and in
+entry_1/braggworks the phase and its standard deviation, the phase retrieval transfer function, what every run reached,
+and, where the file holds energy, distance, pixels and angles, modulus, phase, displacement and strain along G on cubes
+in the laboratory's frame. Its root attribute provenance says in JSON what made it.
 
 examples:
     braggworks phase scan.cxi --method iterative --out object.cxi --picture object.png
+    braggworks phase scan.cxi --method rsp+er --out object.cxi
     braggworks phase filled.cxi --method pynx --starts 10 --bin 1 1 1 --out object.cxi --dry-run
 """
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from braggworks.phasing.grids import Grid
-    from braggworks.phasing.schedule import Pattern, Phased, Schedule
+    from braggworks.phasing.schedule import Pattern, Phased, Schedule, Start
     from braggworks.scans.geometry import Geometry
     from braggworks.scans.scan import Scan
 
@@ -63,14 +64,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", "--out", required=True, metavar="CXI", help="object to write")
     parser.add_argument("--picture", metavar="PNG", help="picture of the object to write")
     parser.add_argument("--recipe", metavar="JSON", help="what follows, as JSON text or a JSON file; options win")
-    parser.add_argument("--method", choices=("iterative", "pynx"), help="our own, in torch, or PyNX's (iterative)")
+    parser.add_argument(
+        "--method",
+        choices=("rsp+er", "iterative", "pynx"),
+        help="a network's object, refined by ER; our own iterative one, in torch; or PyNX's (iterative)",
+    )
+    parser.add_argument("--weights", metavar="SAFETENSORS", help="network of rsp+er (the one of the package)")
     grid = parser.add_argument_group("the grid")
     _whole(grid, "--crop", "crop_px", "N", "voxels per axis at most (128)")
     grid.add_argument(
         "--bin", dest="bins", type=int, nargs=3, metavar=("Z", "Y", "X"), help="voxels to sum (as oversampling allows)"
     )
     runs = parser.add_argument_group("the runs")
-    _whole(runs, "--starts", "starts", "N", "random starts (10)")
+    _whole(runs, "--starts", "starts", "N", "random starts, or views that the network sees (10)")
     _whole(runs, "--best", "best", "N", "runs that are combined (3)")
     runs.add_argument("--by", choices=("free_llk", "mean_to_max"), help="what makes a run good (free_llk)")
     _whole(runs, "--seed", "seed", "N", "of the starts (0)")
@@ -175,8 +181,12 @@ def _work(args: argparse.Namespace, config: PhasingConfig) -> Work:
 def _schedule(config: PhasingConfig, device: str) -> Schedule:
     from dataclasses import replace
 
-    from braggworks.phasing.schedule import Coherence, SupportRule, standard
+    from braggworks.phasing.schedule import Coherence, SupportRule, refinement, standard
 
+    if config.method == "rsp+er":
+        schedule = refinement(config.er)
+        partial = Coherence(period=schedule.support.period, begin=config.er // 3) if config.coherence else None
+        return replace(schedule, coherence=partial)
     rule = SupportRule(
         threshold=config.support_threshold,
         smooth_px=(*config.support_smooth_px, _SMOOTHING_CYCLES),
@@ -208,7 +218,8 @@ def _announce(config: PhasingConfig, work: Work) -> None:
     masked, kept_out = pattern.mask.mean(), pattern.free.mean()
     print(f"{'counts':<13}{pattern.counts.sum():.4g}, {masked:.2%} masked, {kept_out:.2%} kept out")
     steps = " + ".join(f"{step.cycles} {step.algorithm}" for step in work.schedule.steps)
-    print(f"{'runs':<13}{config.starts} starts of {steps} by {config.method}, the best {config.best} by {config.by}")
+    begins = "views of the network," if config.method == "rsp+er" else "starts of"
+    print(f"{'runs':<13}{config.starts} {begins} {steps} by {config.method}, the best {config.best} by {config.by}")
     for axis, (room, given) in enumerate(zip(grid.extent, work.scan.counts.shape, strict=True)):
         if 2 * room < min(config.crop_px, given):
             print(
@@ -226,9 +237,7 @@ def _announce(config: PhasingConfig, work: Work) -> None:
 def _runs(args: argparse.Namespace, config: PhasingConfig, work: Work) -> list[Phased]:
     from tqdm import tqdm
 
-    from braggworks.phasing.starts import draw_start
-
-    starts = [draw_start(work.pattern, work.schedule, config.seed, index) for index in range(config.starts)]
+    starts = _starts(args, config, work)
     interval = 0.1 if sys.stderr.isatty() else 5
     total = config.starts * work.schedule.cycles
     with tqdm(total=total, desc="phase", unit="cycle", mininterval=interval) as bar:
@@ -247,6 +256,24 @@ def _runs(args: argparse.Namespace, config: PhasingConfig, work: Work) -> list[P
             torch.set_num_threads(args.threads)
         device = "cuda" if gpu else "cpu"
         return iterative.phase(work.pattern, work.schedule, starts, bar.update, device=device, threads=args.threads)
+
+
+def _starts(args: argparse.Namespace, config: PhasingConfig, work: Work) -> list[Start]:
+    """Return random objects, or those of the network."""
+    if config.method != "rsp+er":
+        from braggworks.phasing.starts import draw_start
+
+        return [draw_start(work.pattern, work.schedule, config.seed, index) for index in range(config.starts)]
+
+    from braggworks.phasing.grids import oversampling
+    from braggworks.phasing.resampling import choose_network_grid
+    from braggworks.phasing.rsp import SHIPPED, draw_rsp_start, filled, load_phaser
+
+    phaser = load_phaser(args.weights or SHIPPED)
+    ratios = oversampling(work.pattern.counts, work.pattern.mask)
+    grid = choose_network_grid(filled(work.pattern), ratios, phaser.size)
+    threshold = work.schedule.support.threshold[0]
+    return [draw_rsp_start(work.pattern, phaser, grid, view, threshold) for view in range(config.starts)]
 
 
 # --- what is written ---

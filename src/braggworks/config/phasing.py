@@ -8,20 +8,26 @@ from pydantic import Field, model_validator
 
 from braggworks.campaigns import MAX_GRID, Model, check_range
 
+MAX_VIEWS = 48  # of a cube: mirrored along three axes, which have six orders
 Share = Annotated[float, Field(gt=0, lt=1)]
 Cycles = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class PhasingConfig(Model):
-    """Iterative phase retrieval from random starts, and the best of them."""
+    """Phase retrieval from several starts, and the best of them."""
 
-    method: Literal["iterative", "pynx"] = Field("iterative", description="Our own, in torch, or PyNX's.")
+    method: Literal["iterative", "pynx", "rsp+er"] = Field(
+        "iterative",
+        description="iterative: our own, in torch; pynx: PyNX's; rsp+er: a network's object, refined by ER alone.",
+    )
     crop_px: int = Field(128, ge=16, le=MAX_GRID, description="Voxels per axis around the peak, at most.")
     bins: tuple[int, int, int] | None = Field(
         None,
         description="Voxels to sum along rocking angle, rows and columns; left out, as oversampling allows.",
     )
-    starts: int = Field(10, ge=1, le=1000, description="Random starts.")
+    starts: int = Field(
+        10, ge=1, le=1000, description="Random starts, or mirrored views that the network of rsp+er sees."
+    )
     best: int = Field(3, ge=1, le=1000, description="Runs that are combined.")
     by: Literal["free_llk", "mean_to_max"] = Field("free_llk", description="What makes a run good.")
     seed: int = Field(0, ge=0, lt=2**31, description="Of the starts.")
@@ -48,6 +54,10 @@ class PhasingConfig(Model):
             raise ValueError("bins holds a number below 1: give voxels to sum along each axis")
         if self.best > self.starts:
             raise ValueError(f"best {self.best} is more than starts {self.starts}: keep fewer runs, or start more")
+        if self.method == "rsp+er" and self.starts > MAX_VIEWS:
+            raise ValueError(f"starts {self.starts} is more than the {MAX_VIEWS} views that rsp+er has: ask for fewer")
+        if self.method == "rsp+er" and not self.er:
+            raise ValueError("er is 0, and rsp+er refines by ER alone: ask for some cycles")
         if not self.hio + self.raar + self.er:
             raise ValueError("hio, raar and er are all 0: ask for some cycles")
         return self

@@ -132,7 +132,7 @@ class TrainingConfig(Model):
     )
     augment: bool = Field(
         True,
-        description="Random flips, and swaps of the axes: of the two that lie in the gap's plane, or, for phases, of all.",
+        description="Random flips, and swaps of the axes: of the two in the gap's plane, or, for phases, of all.",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="Of the network's arithmetic in training; weights, loss and validation stay float32."

@@ -109,7 +109,10 @@ def _column(axes: NDArray[np.object_], examples: PhaseExamples, index: int, look
     shown = _nearest(found, truth, counts)
     images = [axes[0].imshow(_central(counts), norm=counts_norm(float(counts.max())), cmap=counts_cmap(look))]
     cyclic = {"cmap": look.phase_cmap, "vmin": -np.pi, "vmax": np.pi, "interpolation": "nearest"}
-    images += [each.imshow(np.angle(np.exp(1j * _central(p))), **cyclic) for each, p in zip(axes[1:3], (truth, shown), strict=True)]
+    images += [
+        each.imshow(np.angle(np.exp(1j * _central(p))), **cyclic)
+        for each, p in zip(axes[1:3], (truth, shown), strict=True)
+    ]
     objects = [_central(each) for each in (true_object, moved)]
     inside = _box(support_of(np.abs(_central(true_object))))
     for place, each in enumerate(objects):
@@ -157,7 +160,9 @@ def draw_range(scores: RangeScores, look: Look) -> Figure:
     return figure
 
 
-def _curves(axes: Axes, scores: RangeScores, values: dict[str, NDArray[np.float64]], edges: NDArray[np.float64]) -> None:
+def _curves(
+    axes: Axes, scores: RangeScores, values: dict[str, NDArray[np.float64]], edges: NDArray[np.float64]
+) -> None:
     bins = np.digitize(scores.phase_range, edges[1:-1])
     middle = (edges[:-1] + edges[1:]) / 2
     for number, campaign in enumerate(np.unique(scores.campaign)):

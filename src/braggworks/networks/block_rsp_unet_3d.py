@@ -55,10 +55,9 @@ class BlockRspUNet3D(PhaseNetwork):
 
     def forward(self, values: Tensor) -> Tensor:
         """Return phases; see `PhaseNetwork`."""
-        x, skips = _with_places(_to_blocks(values)), []
-        for block in self.encoder:
-            skips.append(block(x))
-            x = F.max_pool3d(skips[-1], 2)
+        skips = [self.encoder[0](_with_places(_to_blocks(values)))]
+        for block in self.encoder[1:]:
+            skips.append(block(F.max_pool3d(skips[-1], 2)))
         x = skips.pop()
         for block in self.decoder:
             x = block(torch.cat([F.interpolate(x, scale_factor=2), skips.pop()], 1))
@@ -76,6 +75,13 @@ class _Pair(nn.Module):
         self.norms = nn.ModuleList(nn.GroupNorm(_GROUPS, outputs) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
+        if max(x.shape[2:]) > 2 or x.device.type != "cpu":
+            return self._both(x)
+        # In bfloat16, the weights' gradient on 2 x 2 x 2 voxels is read from memory that nobody wrote (torch 2.13).
+        with torch.autocast("cpu", enabled=False):
+            return self._both(x.float())
+
+    def _both(self, x: Tensor) -> Tensor:
         x = F.leaky_relu(self.norms[0](self.first(x)), _SLOPE)
         result: Tensor = x + F.leaky_relu(self.norms[1](self.second(x)), _SLOPE)
         return result

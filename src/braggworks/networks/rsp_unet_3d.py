@@ -31,6 +31,8 @@ class RspUNet3D(PhaseNetwork):
         Factor on all channel counts but the last.
     """
 
+    # In bfloat16, dilated convolutions of few channels end in NaN on the CPU in the order channels_last.
+    memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
     multiple: ClassVar[int] = 64
 
     def __init__(self, width: float = 1.0) -> None:

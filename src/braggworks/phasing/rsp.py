@@ -5,6 +5,7 @@ Counts and phases are (z, y, x) or (y, x) with the peak at voxel n // 2, objects
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -13,14 +14,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import binary_fill_holes, gaussian_filter, label
 
 from braggworks.errors import PhasingError
+from braggworks.inpainting.interpolation import interpolate_batch
 from braggworks.networks import PhaseNetwork
+from braggworks.phasing.resampling import NetworkGrid
+from braggworks.phasing.schedule import Pattern, Start
+from braggworks.phasing.starts import scaled
 from braggworks.training.checkpoints import load_network
 from braggworks.training.normalisation import phase_values
+from braggworks.training.turns import turned, turned_back
 
 Float = NDArray[np.floating[Any]]
 Complex = NDArray[np.complexfloating[Any, Any]]
+
+_SMOOTH_PX = 1.0
+_LEVEL = 0.3  # of the largest smoothed modulus
 
 SHIPPED = Path(str(files("braggworks"))) / "weights" / "block_rsp_unet_3d" / "weights.safetensors"
 """Weights that come with the package; their card lies beside them."""
@@ -45,8 +55,14 @@ class Phaser:
         """Voxels of a pattern along each axis."""
         return (self.size,) * self._network.ndim
 
+    @property
+    def views(self) -> int:
+        """In how many ways a pattern can be mirrored and its axes reordered: each gives another prediction."""
+        ndim = self._network.ndim
+        return int(2**ndim) * math.factorial(ndim)
+
     def phases(
-        self, counts: NDArray[Any], progress: Callable[[int], object] = lambda patterns: None
+        self, counts: NDArray[Any], view: int = 0, progress: Callable[[int], object] = lambda patterns: None
     ) -> NDArray[np.float32]:
         """Return the phases of patterns, one by one, so that none depends on its neighbours.
 
@@ -54,6 +70,8 @@ class Phaser:
         ----------
         counts
             (patterns, z, y, x) counts, each pattern of `shape`.
+        view
+            How the network sees the patterns, below `views`; 0: as they are.
         progress
             Called with the number of patterns just done.
 
@@ -64,9 +82,9 @@ class Phaser:
         """
         found = np.empty(counts.shape, np.float32)
         for number, pattern in enumerate(counts):
-            values = phase_values(torch.from_numpy(np.ascontiguousarray(pattern, np.float32)))
+            values = turned(phase_values(torch.from_numpy(np.ascontiguousarray(pattern, np.float32))), view)
             with torch.inference_mode():
-                found[number] = self._network(values[None, None])[0, 0].numpy()
+                found[number] = turned_back(self._network(values[None, None])[0, 0], view).numpy()
             progress(1)
         if not np.isfinite(found).all():
             raise PhasingError(
@@ -92,6 +110,50 @@ def object_of(counts: NDArray[Any], phase: Float) -> NDArray[np.complex64]:
     wave = np.sqrt(np.asarray(counts, np.float32)) * np.exp(1j * np.asarray(phase, np.float32))
     found = np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(wave), norm="ortho"))
     return found.astype(np.complex64)
+
+
+def support_of(found: Complex) -> NDArray[np.bool_]:
+    """Return where an object lies: the largest connected part in which its smoothed modulus is a third of its most."""
+    smooth = gaussian_filter(np.abs(found).astype(np.float32), _SMOOTH_PX)
+    parts, _ = label(smooth > _LEVEL * smooth.max())
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return np.asarray(binary_fill_holes(parts == sizes.argmax()))
+
+
+def draw_rsp_start(pattern: Pattern, phaser: Phaser, grid: NetworkGrid, view: int, threshold: float) -> Start:
+    """Return the network's object as the start of a refinement.
+
+    Parameters
+    ----------
+    pattern
+        What was measured; masked voxels are interpolated for the network.
+    phaser
+        The network.
+    grid
+        How the pattern comes to its grid.
+    view
+        How it sees the pattern.
+    threshold
+        Of the refinement's support.
+
+    Raises
+    ------
+    PhasingError
+        If the network finds no number for some voxel.
+    """
+    counts = grid.to_network(filled(pattern))
+    found = grid.to_pattern(object_of(counts, phaser.phases(counts[None], view)[0])).astype(np.complex64)
+    support = support_of(found)
+    return Start(scaled(found * support, pattern), support, threshold)
+
+
+def filled(pattern: Pattern) -> NDArray[np.float32]:
+    """Return the counts with what was not measured interpolated, linearly in log(1 + counts)."""
+    if not pattern.mask.any():
+        return np.asarray(pattern.counts, np.float32)
+    logs = interpolate_batch(np.log1p(pattern.counts, dtype=np.float32)[None], pattern.mask[None], "linear")[0]
+    return np.where(pattern.mask, np.expm1(np.maximum(logs, 0)), pattern.counts).astype(np.float32)
 
 
 def phase_of(found: Complex) -> NDArray[np.float32]:

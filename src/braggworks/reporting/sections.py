@@ -100,14 +100,14 @@ _FIXED: dict[str, tuple[str, str]] = {
     "phases": (
         "Phases of held-out patterns",
         "Central slices of patterns that training never saw, with the true reciprocal-space phase (RSP), that of the "
-        "network, and the objects that both give. The network\'s object is moved onto the true one, or its twin is, "
-        "because no intensity tells them apart. After Masto\'s thesis, Fig. 4.31 and 4.32.",
+        "network, and the objects that both give. The network's object is moved onto the true one, or its twin is, "
+        "because no intensity tells them apart. After Masto's thesis, Fig. 4.31 and 4.32.",
     ),
     "phase-range": (
         "Loss and accuracy against phase range",
         "Held-out patterns by how far the phase of their object spans, and by campaign. WCA is the loss of the "
         "reciprocal-space phase weighted by the root of the counts; accuracy is that of the thesis, equation 4.5: the "
-        "mean of the correlation of the moduli and the coherence of the phases. After Masto\'s thesis, Fig. 4.46.",
+        "mean of the correlation of the moduli and the coherence of the phases. After Masto's thesis, Fig. 4.46.",
     ),
     "intensity": (
         "Accuracy against intensity",

@@ -212,12 +212,21 @@ class Trainer:
             )
         self._sum_gradients(sums)
         if self.config.gradient_norm:
-            nn.utils.clip_grad_norm_(self._trained, self.config.gradient_norm)
+            self._clip(self.config.gradient_norm)
         self.optimizer.step()
         self.step_losses.append(loss)
         self.progress.position += samples
         self.progress.loss_total += total
         return loss
+
+    def _clip(self, norm: float) -> None:
+        """Shorten the gradient to a norm; before the weights are changed, raise `DivergedError` if it has none."""
+        found = float(nn.utils.clip_grad_norm_(self._trained, norm))
+        if not math.isfinite(found):
+            raise DivergedError(
+                f"The gradient is {found} at step {len(self.step_losses) + 1}; the state saved before is whole: run the "
+                "same command again to go on from it, and with precision: float32 if it happens there again."
+            )
 
     def validate(self, samples: Samples) -> float | None:
         """Return the mean loss over all samples, in float32; ``None`` if someone wants to stop before it is known."""

@@ -68,7 +68,7 @@ def network_values(scaled: Float32, mask: Bool, *, prior: bool) -> Float32:
 
 
 def phase_values(counts: Tensor) -> Tensor:
-    """Return what a network for phases sees: log(1 + counts) of one pattern, its brightest voxel 1, a dark one all 0."""
+    """Return what a network for phases sees: log(1 + counts) of one pattern, its brightest voxel 1; a dark one is 0."""
     logs = torch.log1p(counts)
     return logs / logs.max().clamp(min=torch.finfo(logs.dtype).tiny)
 

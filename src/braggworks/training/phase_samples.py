@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from braggworks.config import PhaseLossConfig
 from braggworks.seeds import identity_digest
 from braggworks.training.normalisation import phase_values
 from braggworks.training.samples import Patches, Samples
+from braggworks.training.turns import turned
 
 
 class PhaseSample(NamedTuple):
@@ -35,7 +35,7 @@ class PhaseSamples(Samples):
     loss
         What is done to the labels.
     seed
-        Seeds the random turns of `augment`; ``None`` for none.
+        Seeds the random turns; ``None`` for none.
     in_memory, readers, pin
         As for `Samples`.
     """
@@ -67,29 +67,8 @@ class PhaseSamples(Samples):
         sample = PhaseSample(phase_values(counts), truth, counts)
         if self._seed is None:
             return sample
-        return augment(sample, identity_digest("augment", self._seed, epoch, index))
-
-
-def augment(sample: PhaseSample, turn: int) -> PhaseSample:
-    """Mirror a pattern through its peak, at voxel n//2, along some axes, and reorder its axes, as `turn` says.
-
-    Parameters
-    ----------
-    sample
-        All axes of one length.
-    turn
-        Any whole number from 0 on: the lowest bits mirror, one per axis, and the rest reorders.
-    """
-    ndim = sample.counts.ndim
-    axes = [axis for axis in range(ndim) if turn >> axis & 1]
-    order = list(itertools.permutations(range(ndim)))[(turn >> ndim) % math.factorial(ndim)]
-
-    def turned(x: Tensor) -> Tensor:
-        # The peak lies beside the middle of an even number of voxels: one further after the flip.
-        steps = [1 - x.shape[axis] % 2 for axis in axes]
-        return (x.flip(axes).roll(steps, axes) if axes else x).permute(order)
-
-    return PhaseSample(*(turned(part) for part in sample))
+        turn = identity_digest("augment", self._seed, epoch, index)
+        return PhaseSample(*(turned(part, turn) for part in sample))
 
 
 def without_symmetries(phase: Tensor) -> Tensor:
