@@ -224,8 +224,8 @@ class Trainer:
         found = float(nn.utils.clip_grad_norm_(self._trained, norm))
         if not math.isfinite(found):
             raise DivergedError(
-                f"The gradient is {found} at step {len(self.step_losses) + 1}; the state saved before is whole: run the "
-                "same command again to go on from it, and with precision: float32 if it happens there again."
+                f"The gradient is {found} at step {len(self.step_losses) + 1}; the state saved before is whole: run "
+                "the same command again to go on from it, and with precision: float32 if it happens there again."
             )
 
     def validate(self, samples: Samples) -> float | None:
