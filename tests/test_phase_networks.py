@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from phasing_inputs import diffract, faceted, pattern_of
 from scipy.ndimage import gaussian_filter
 
-from braggworks.config import NetworkConfig, PhaseLossConfig, PhasingConfig, TrainingConfig
+from braggworks.cli import main
+from braggworks.commands._phasing_sweep import State
+from braggworks.config import NetworkConfig, PhaseLossConfig, PhasingConfig, PhasingSweep, TrainingConfig
 from braggworks.errors import FileError, PhasingError
 from braggworks.evaluation.phases import Patterns, score_object, score_phase, score_phases, with_summary
+from braggworks.evaluation.phasing_methods import GAIN, METHODS
 from braggworks.networks import PHASE_NETWORKS, GapNetwork, PhaseNetwork, build
 from braggworks.networks.rsp_unet_2d import RspUNet2D
 from braggworks.phasing.alignment import likeness, twin
@@ -20,6 +25,7 @@ from braggworks.phasing.grids import oversampling
 from braggworks.phasing.resampling import choose_network_grid
 from braggworks.phasing.rsp import Phaser, draw_rsp_start, filled, load_phaser, object_of, phase_of, support_of
 from braggworks.phasing.schedule import Pattern
+from braggworks.recipes import SweepRecipe
 from braggworks.training.checkpoints import Weights, load_network, write_weights
 from braggworks.training.loop import Trainer
 from braggworks.training.normalisation import phase_values
@@ -349,3 +355,65 @@ def test_bfloat16_gradients_are_those_of_float32() -> None:
         (1 - phases.float().cos()).mean().backward()
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in network.parameters()]))
     assert torch.dot(*gradients) > 0.95 * gradients[0].norm() * gradients[1].norm()
+
+
+# --- against iterative phasing ---
+
+
+CAMPAIGN = """
+family: shape3d
+seed: 1
+count: 3
+batch_size: 3
+task: phase
+body: {shapes: [random], phases: [gaussians], phase_range: [0.0, 6.0]}
+sampling: {grid: 64, oversampling: [2.0, 3.0], patterns_per_particle: 1}
+detector: {total_counts: [1.0e7, 1.0e7]}
+patches: {size: 64, per_pattern: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    folder = tmp_path_factory.mktemp("comparison")
+    (folder / "few.yaml").write_text(CAMPAIGN)
+    assert main(["simulate", "--campaign", str(folder / "few.yaml"), "--batch", "0", "--output", f"{folder}/s.h5"]) == 0
+    config = NetworkConfig(name="block_rsp_unet_3d", width=0.1)
+    write_weights(folder / "w", Weights(config, 64, None, build(config).state_dict()))
+    phasing = PhasingConfig(starts=2, best=1, hio=30, raar=40, er=20, coherence=False, support_period=20)
+    sweep = PhasingSweep(kind="phasing", campaign="few", groups=2, phasing=phasing)
+    recipe = SweepRecipe(version=1, sweep=sweep, scan=None).to_json()
+    files = ["--weights", f"{folder}/w", "--output", f"{folder}/few.nc", "--state", f"{folder}/state.json"]
+    command = ["sweep", f"{folder}/s.h5", "--recipe", recipe, *files]
+    assert main(command) == 0
+    return folder, command
+
+
+def test_methods_are_compared_and_drawn(comparison: tuple[Path, list[str]]) -> None:
+    folder, _ = comparison
+    with xr.open_dataset(folder / "few.nc", engine="h5netcdf") as data:
+        assert data["accuracy"].shape == (3, len(METHODS))
+        found, untrained = (data["likeness"].sel({"method": each}).values for each in (METHODS[-1], METHODS[0]))
+        assert (found > untrained).all()
+        gain = data["accuracy"].sel({"method": GAIN[0]}) - data["accuracy"].sel({"method": GAIN[1]})
+        assert float(gain.mean()) == pytest.approx(np.average(data["gain"].values, weights=[2, 1]))
+        assert data["gain_low"][0] <= data["gain"][0] <= data["gain_high"][0]
+        ranges = data["range_mean"].values
+        assert ranges[0] < ranges[1]
+    assert main(["figure", "sweep-phasing-few", "--input", f"{folder}/few.nc", "--output", f"{folder}/few.png"]) == 0
+
+
+def test_a_stopped_comparison_goes_on(comparison: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, command = comparison
+    state = json.loads((folder / "state.json").read_text())
+    first = (folder / "few.nc").read_bytes()
+    (folder / "state.json").write_text(json.dumps(state | {"scores": state["scores"][:2]}))
+    assert main(command) == 0
+    assert "Continuing after 2 patterns." in capsys.readouterr().out
+    with xr.open_dataset(folder / "few.nc", engine="h5netcdf") as data:
+        again = data.load()
+    (folder / "first.nc").write_bytes(first)
+    with xr.open_dataset(folder / "first.nc", engine="h5netcdf") as data:
+        np.testing.assert_allclose(again["accuracy"], data["accuracy"])
+    assert State(str(folder / "state.json"), state["identity"]).scores
+    assert not State(str(folder / "state.json"), "another sweep").scores

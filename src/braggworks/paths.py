@@ -80,9 +80,13 @@ class Paths:
         """JSON that says by how much the network clears its bar."""
         return f"{self.results}/releases/{release}/{self.task}/gate.json"
 
-    def sweep(self, kind: str = "{sweep}") -> str:
+    def sweep(self, name: str = "{sweep}") -> str:
         """NetCDF of one sweep of the trained network."""
-        return f"{self.results}/sweeps/{kind}.nc"
+        return f"{self.results}/sweeps/{name}.nc"
+
+    def sweep_state(self, name: str = "{sweep}") -> str:
+        """JSON of what is done of a long sweep; never a declared output, because Snakemake deletes those on retry."""
+        return f"{self.results}/state/sweeps/{name}.json"
 
     # one folder per variant of a study --------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from braggworks.config import (
     Config,
     MaskingSweep,
     OversamplingSweep,
+    PhasingSweep,
     PositionSweep,
     SkippedSweep,
     StrainSweep,
@@ -203,7 +204,7 @@ def figure_names(config: Config) -> list[str]:
         "intensity": fills_gaps,
         "phases": config.training is not None and config.task == "phase",
         "phase-range": config.training is not None and config.task == "phase",
-        **{f"sweep-{sweep.kind}": True for sweep in config.sweeps},
+        **{f"sweep-{sweep.name}": True for sweep in config.sweeps},
         **{f"study-{study.name}": True for study in config.studies},
         "engines": compares_engines(config),
         "scan": config.scan is not None,
@@ -237,12 +238,14 @@ def study_evaluations(config: Config, study: str) -> list[str]:
     return [run_paths(config).variant_file(run_paths(config).scores_name, study, variant) for variant in variants]
 
 
-def sweep_inputs(config: Config, kind: str) -> list[str]:
+def sweep_inputs(config: Config, name: str) -> list[str]:
     """Return the file that a sweep scores the network on: a manifest, patterns, or a scan."""
-    sweep, paths = config.sweep(kind), run_paths(config)
+    sweep, paths = config.sweep(name), run_paths(config)
     match sweep:
         case OversamplingSweep() | StrainSweep() | MaskingSweep():
             return [patterns_file(config, sweep.campaign, 0)]
+        case PhasingSweep():
+            return [paths.batch_file("shards", sweep.campaign, 0)]
         case SkippedSweep():
             return [paths.prepared_scan]
         case PositionSweep():
@@ -328,7 +331,7 @@ def report_inputs(config: Config) -> dict[str, str | list[str]]:
     if config.studies:
         inputs["studies"] = [file for study in config.studies for file in study_evaluations(config, study.name)]
     if config.sweeps:
-        inputs["sweeps"] = [paths.sweep(sweep.kind) for sweep in config.sweeps]
+        inputs["sweeps"] = [paths.sweep(sweep.name) for sweep in config.sweeps]
     if config.scan:
         inputs["scores"] = paths.scan_scores
         if config.scan.phasing:

@@ -54,7 +54,7 @@ wildcard_constraints:
     release=r"[a-z0-9][a-z0-9_-]*",
     figure=r"[a-z0-9_-]+",
     study=r"[a-z0-9][a-z0-9_-]*",
-    sweep=r"[a-z]+",
+    sweep=r"[a-z][\w-]*",
     variant=r"[a-z0-9][a-z0-9_-]*",
     batch=r"\d{5}",
 

@@ -20,6 +20,8 @@ rule sweep_network:
         runtime=more_each_time(240),
     params:
         recipe=sweep_recipe,
+        # What a long sweep has done outlives a failed job.
+        state=PATHS.sweep_state(),
     shell:
         "braggworks sweep {input.data:q} --recipe {params.recipe:q} --weights {input.weights:q} --output {output:q}"
-        " --threads {threads} > {log:q} 2>&1"
+        " --state {params.state:q} --threads {threads} > {log:q} 2>&1"

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from braggworks.scans.geometry import Geometry
     from braggworks.scans.scan import Scan
 
-_SMOOTHING_CYCLES = 600
 _AGREED = 0.9  # correlation of moduli inside the support, below which runs found different objects
 
 
@@ -157,6 +156,7 @@ def _work(args: argparse.Namespace, config: PhasingConfig) -> Work:
     from braggworks.inpainting.checks import check_peak
     from braggworks.phasing.grids import check_memory, check_one_peak, choose_grid
     from braggworks.phasing.likelihood import free_voxels
+    from braggworks.phasing.recipes import schedule_of
     from braggworks.phasing.schedule import Pattern
     from braggworks.scans.geometry import binned, geometry_of
     from braggworks.scans.prepare import correct, find_peak
@@ -175,30 +175,9 @@ def _work(args: argparse.Namespace, config: PhasingConfig) -> Work:
     counts = np.where(mask, 0, grid.take(scan.counts)).astype(np.float32)
     pattern = Pattern(counts, mask, free_voxels(counts.shape, mask, generator("free voxels", config.seed)))
     geometry = geometry_of(raw, peak, tuple(args.roi_origin))
-    return Work(scan, grid, pattern, geometry and binned(geometry, grid.bins), _schedule(config, args.device))
-
-
-def _schedule(config: PhasingConfig, device: str) -> Schedule:
-    from dataclasses import replace
-
-    from braggworks.phasing.schedule import Coherence, SupportRule, refinement, standard
-
-    if config.method == "rsp+er":
-        schedule = refinement(config.er)
-        partial = Coherence(period=schedule.support.period, begin=config.er // 3) if config.coherence else None
-        return replace(schedule, coherence=partial)
-    rule = SupportRule(
-        threshold=config.support_threshold,
-        smooth_px=(*config.support_smooth_px, _SMOOTHING_CYCLES),
-        period=config.support_period,
-        border_px=config.support_border_px,
-        expand_px=config.support_expand_px,
+    return Work(
+        scan, grid, pattern, geometry and binned(geometry, grid.bins), schedule_of(config, gpu=args.device == "cuda")
     )
-    schedule = standard(config.hio, config.raar, config.er, rule, detwin=config.detwin)
-    # PyNX's backend for processors knows no partial coherence.
-    known = config.method == "iterative" or device == "cuda"
-    partial = Coherence(period=rule.period, begin=config.hio + config.detwin) if config.coherence and known else None
-    return replace(schedule, coherence=partial)
 
 
 def _free_memory() -> int:

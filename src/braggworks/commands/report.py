@@ -95,19 +95,20 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _records(config: Config, files: Files) -> list[Record]:
-    from braggworks.reporting import gather
+    from braggworks.reporting import gather, gather_phases
 
     records = gather.dataset_records(config, files.manifests)
     if files.evaluation is not None:
         records += gather.training_records(config, files.results["card"])
         if config.task == "phase":
-            records += gather.phase_records(files.evaluation, files.results["gate"])
+            records += gather_phases.phase_records(files.evaluation, files.results["gate"])
         else:
             records += gather.evaluation_records(config, files.evaluation, files.results["gate"])
     for study, evaluations in files.studies.items():
         records += gather.study_records(study, evaluations)
     for sweep in files.sweeps:
-        records += gather.sweep_records(sweep)
+        of = gather_phases.phasing_records if sweep.attrs["kind"] == "phasing" else gather.sweep_records
+        records += of(sweep)
     if files.engines:
         records += gather.engine_records(files.engines)
     if files.scores:
@@ -138,7 +139,7 @@ def _read_files(config: Config, paths: Paths) -> Files:
             }
             for study in config.studies
         },
-        sweeps=[_read_evaluation(paths.sweep(sweep.kind)) for sweep in config.sweeps],
+        sweeps=[_read_evaluation(paths.sweep(sweep.name)) for sweep in config.sweeps],
         scores=read_json(paths.scan_scores) if config.scan else None,
         phased=_read_object(paths.phased_scan) if config.scan and config.scan.phasing else None,
         engines=read_json(paths.engines) if compares_engines(config) else None,

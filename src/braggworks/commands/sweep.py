@@ -1,7 +1,8 @@
-"""Score the network against the gap's place, the oversampling, the feigned strain, or the pixels skipped.
+"""Score a network against the gap's place, oversampling, feigned strain, pixels skipped, or the phase range.
 
 What it is scored on comes with the kind of the sweep: a release's manifest (position), complex patterns (oversampling,
-strain, masking), or a prepared scan (skipped). Interpolation is scored beside it, but for skipped pixels.
+strain, masking), a prepared scan (skipped), or a shard of the task phase (phasing). Interpolation is scored beside it,
+but for skipped pixels; iterative phasing, for the phase range. With --state, a long sweep goes on where it was stopped.
 
 example:
     braggworks sweep manifest.json --recipe recipe.json --weights w.safetensors --output sweep.nc
@@ -19,7 +20,7 @@ from braggworks.commands._diffracted import first_patterns, read_diffracted
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
 from braggworks.commands._test_patches import test_patches
 from braggworks.commands.scan import positive_int
-from braggworks.config import MaskingSweep, OversamplingSweep, PositionSweep, SkippedSweep, StrainSweep
+from braggworks.config import MaskingSweep, OversamplingSweep, PhasingSweep, PositionSweep, SkippedSweep, StrainSweep
 from braggworks.errors import ConfigError, FileError
 from braggworks.recipes import SweepRecipe
 
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_arguments(parser, campaign=False)
     parser.add_argument("--weights", required=True, metavar="SAFETENSORS", help="trained weights")
     parser.add_argument("--output", required=True, metavar="NC", help="scores to write, NetCDF")
+    parser.add_argument("--state", metavar="JSON", help="file for what is done of a sweep over phase ranges")
     parser.add_argument("--threads", type=positive_int, default=1, metavar="N", help="processor threads (default: 1)")
 
 
@@ -65,6 +67,10 @@ def run(args: argparse.Namespace) -> None:
             data = _artefacts(recipe.sweep, args, load_inpainter(args.weights))
         case MaskingSweep():
             data = _masking(recipe.sweep, args, load_inpainter(args.weights))
+        case PhasingSweep():
+            from braggworks.commands._phasing_sweep import compare
+
+            data = compare(recipe.sweep, args)
         case SkippedSweep():
             data = _skipped(recipe, recipe.sweep, args)
     with atomic_path(args.output) as temporary:

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from braggworks.campaigns import AnyCampaign, Campaign, Model, Task
 from braggworks.config.datasets import Release, SplitConfig
 from braggworks.config.evaluation import ComparisonConfig, EvaluationConfig, FigureConfig, ScanConfig
-from braggworks.config.sweeps import AnySweep, MaskingSweep, OversamplingSweep, StrainSweep
+from braggworks.config.sweeps import AnySweep, MaskingSweep, OversamplingSweep, PhasingSweep, StrainSweep
 from braggworks.config.training import StudyConfig, TrainingConfig, vary
 from braggworks.mistakes import mistake_sentence
 
@@ -52,8 +52,8 @@ class Config(Model):
                 f"training.release {self.training.release!r} must hold campaigns of the task {self.task}, which "
                 f"{self.training.network.name} learns: name another release, or another network"
             )
-        if self.task == "phase" and (self.sweeps or self.scan):
-            raise ValueError("sweeps and scan need a network that fills gaps: leave them out, or train one")
+        if self.task == "phase" and self.scan:
+            raise ValueError("scan needs a network that fills gaps: leave it out, or train one")
         self._check_studies(tasks)
         self._check_sweeps()
         if self.scan and not self.training:
@@ -88,11 +88,19 @@ class Config(Model):
                     )
 
     def _check_sweeps(self) -> None:
-        kinds = [sweep.kind for sweep in self.sweeps]
+        kinds = [sweep.name for sweep in self.sweeps]
         if kinds and not self.training:
             raise ValueError("sweeps need training, whose network they score: add training, or leave out sweeps")
         if len(set(kinds)) < len(kinds):
             raise ValueError(f"sweeps names {max(kinds, key=kinds.count)!r} twice: leave one out")
+        for sweep in self.sweeps:
+            task = "phase" if isinstance(sweep, PhasingSweep) else "inpaint"
+            if isinstance(sweep, PhasingSweep) and self.campaign(sweep.campaign).task != "phase":
+                raise ValueError(f"the sweep phasing names {sweep.campaign!r}, which has no phases: name one that has")
+            if task != self.task:
+                raise ValueError(
+                    f"the sweep {sweep.kind} needs a network of the task {task}: leave it out, or train one"
+                )
         if "skipped" in kinds and not self.scan:
             raise ValueError("the sweep skipped fills the gap of the scan: add scan, or leave the sweep out")
 
@@ -115,7 +123,7 @@ class Config(Model):
             ("releases", [c for release in self.releases for c in release.campaigns], campaigns),
             ("comparison.campaign", [self.comparison.campaign] if self.comparison else [], campaigns),
             ("scan.simulated", [self.scan.simulated] if self.scan else [], campaigns),
-            *(("sweeps.campaign", [sweep.campaign], campaigns) for sweep in self._with_campaign),
+            *(("sweeps.campaign", [sweep.campaign], campaigns) for sweep in self.sweeps if hasattr(sweep, "campaign")),
             ("training.release", [self.training.release] if self.training else [], releases),
             *(
                 (f"warm_start of release {release.name!r}", [release.warm_start], releases[:number])
@@ -142,9 +150,9 @@ class Config(Model):
         assert self.training is not None  # noqa: S101
         return vary(self.training, next(each for each in self.studies if each.name == study).variants[name])
 
-    def sweep(self, kind: str) -> AnySweep:
-        """Return the sweep of that kind."""
-        return next(sweep for sweep in self.sweeps if sweep.kind == kind)
+    def sweep(self, name: str) -> AnySweep:
+        """Return the sweep of that name."""
+        return next(sweep for sweep in self.sweeps if sweep.name == name)
 
     def release(self, name: str) -> Release:
         """Return the release of that name."""

@@ -7,12 +7,24 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from braggworks.campaigns import MAX_GAP_PX, Model, Name, check_range
+from braggworks.config.phasing import PhasingConfig
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Width = Annotated[int, Field(ge=1, le=MAX_GAP_PX)]
 
 
-class PositionSweep(Model):
+class Sweep(Model):
+    """A sweep of any kind."""
+
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """Name of the sweep among those of a run."""
+        return self.kind
+
+
+class PositionSweep(Sweep):
     """A gap at every place across the held-out samples, and against their oversampling."""
 
     kind: Literal["position"]
@@ -20,7 +32,7 @@ class PositionSweep(Model):
     step_px: int = Field(4, ge=1, le=1024, description="Step between the gap's places, in pixels.")
 
 
-class OversamplingSweep(Model):
+class OversamplingSweep(Sweep):
     """Whole patterns of the same particles over one range of q, on finer and finer grids."""
 
     kind: Literal["oversampling"]
@@ -32,7 +44,7 @@ class OversamplingSweep(Model):
     gap_widths_px: list[Width] = Field([3, 6, 9, 12], min_length=1, max_length=20)
 
 
-class SkippedSweep(Model):
+class SkippedSweep(Sweep):
     """Time and error of filling the scan's gap with ever fewer windows, for a network that fills patches."""
 
     kind: Literal["skipped"]
@@ -41,7 +53,7 @@ class SkippedSweep(Model):
     )
 
 
-class StrainSweep(Model):
+class StrainSweep(Sweep):
     """Strain that a cross gap feigns in objects without any, and what is left of it when the gap is filled."""
 
     kind: Literal["strain"]
@@ -51,7 +63,7 @@ class StrainSweep(Model):
     offset_px: int = Field(8, ge=0, le=1024, description="From the peak to the gap's first pixel.")
 
 
-class MaskingSweep(Model):
+class MaskingSweep(Sweep):
     """Objects phased from patterns with a cross gap that is masked in several ways, zeroed, or filled."""
 
     kind: Literal["masking"]
@@ -74,6 +86,25 @@ class MaskingSweep(Model):
         return self
 
 
+class PhasingSweep(Sweep):
+    """Held-out patterns phased by the network, by it and ER, and iteratively, against the phase range."""
+
+    kind: Literal["phasing"]
+    campaign: Name = Field(description="Campaign of the task phase, whose first batch is phased.")
+    patterns: int = Field(120, ge=1, le=100_000, description="How many of the batch's patterns, at most.")
+    groups: int = Field(6, ge=1, le=100, description="Groups of equal size by phase range.")
+    phasing: PhasingConfig = Field(
+        default_factory=lambda: PhasingConfig(starts=5, coherence=False),
+        description="Iterative phasing; as many views of the network are refined.",
+    )
+
+    @property
+    def name(self) -> str:
+        """Name of the sweep among those of a run, which may have one for each campaign."""
+        return f"{self.kind}-{self.campaign}"
+
+
 AnySweep = Annotated[
-    PositionSweep | OversamplingSweep | SkippedSweep | StrainSweep | MaskingSweep, Field(discriminator="kind")
+    PositionSweep | OversamplingSweep | SkippedSweep | StrainSweep | MaskingSweep | PhasingSweep,
+    Field(discriminator="kind"),
 ]

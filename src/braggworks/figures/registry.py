@@ -57,6 +57,9 @@ FIGURES: dict[str, Entry] = {
     "phase-range": Entry("phases", "draw_range", ("phases.nc",), "loss and accuracy against the object's phase range"),
     "gap-width": Entry("gap_width", "draw", ("gap_width.nc",), "accuracy against gap width"),
     "intensity": Entry("intensity", "draw", ("gap_width.nc",), "accuracy against intensity"),
+    "sweep-phasing": Entry(
+        "phasing_methods", "draw", ("phasing.nc",), "network, refined network and iterative phasing by phase range"
+    ),
     "sweep-position": Entry("sweeps", "draw_position", ("position.nc",), "accuracy against the gap's place"),
     "sweep-oversampling": Entry("sweeps", "draw_oversampling", ("oversampling.nc",), "accuracy against oversampling"),
     "sweep-skipped": Entry("sweeps", "draw_skipped", ("skipped.nc",), "time and error against skipped pixels"),

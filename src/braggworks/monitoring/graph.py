@@ -223,7 +223,7 @@ def _sweep_jobs(config: Config) -> Iterator[Job]:
     for sweep in config.sweeps:
         assert config.training is not None  # noqa: S101
         weights = paths.weights(config.training.release)
-        yield Job("sweep_network", (paths.sweep(sweep.kind),), (*sweep_inputs(config, sweep.kind), weights), sweep.kind)
+        yield Job("sweep_network", (paths.sweep(sweep.name),), (*sweep_inputs(config, sweep.name), weights), sweep.name)
 
 
 def _scan_jobs(config: Config) -> Iterator[Job]:

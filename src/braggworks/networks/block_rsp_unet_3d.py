@@ -33,7 +33,8 @@ class BlockRspUNet3D(PhaseNetwork):
         Factor on all channel counts, in multiples of 8.
     """
 
-    multiple: ClassVar[int] = _BLOCK * 2 ** (len(_LEVELS) - 1)
+    # At least two voxels at the last level, or there is nothing to normalise.
+    multiple: ClassVar[int] = _BLOCK * 2 ** len(_LEVELS)
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()

@@ -16,7 +16,6 @@ from braggworks.reporting.published import (
     INPAINTING_PATCHES,
     INPAINTING_PCC,
     RSP_PARAMETERS,
-    RSP_WCA,
     Anchor,
 )
 
@@ -106,7 +105,7 @@ def dataset_records(config: Config, manifests: Mapping[str, dict[str, Any]]) -> 
     rows = campaign_rows(config, manifests)
     trained = manifests[config.training.release] if config.training else None
     total = trained["samples"] if trained else sum(row.samples for row in rows)
-    beside = _beside(INPAINTING_PATCHES) if trained and config.task == "inpaint" else {}
+    beside = beside_of(INPAINTING_PATCHES) if trained and config.task == "inpaint" else {}
     records = [Record("dataset.samples", total, "samples", **beside)]
     if trained:
         records += [
@@ -146,30 +145,12 @@ def training_records(config: Config, card: dict[str, Any]) -> list[Record]:
             f"{task}.parameters",
             card["parameters"],
             "parameters",
-            **_beside(anchor, f"here: {config.training.network.name} of width {config.training.network.width:g}"),
+            **beside_of(anchor, f"here: {config.training.network.name} of width {config.training.network.width:g}"),
         ),
         Record(f"{task}.training.seconds", card["seconds"], "s", seed=seed),
         Record(f"{task}.training.patches_per_second", card["patches_per_second"], "patches/s", seed=seed),
         Record(f"{task}.training.best_validation_loss", card["losses"]["best_validation"], "1", seed=seed),
     ]
-
-
-def phase_records(evaluation: xr.Dataset, gate: dict[str, Any]) -> list[Record]:
-    """Return the mean scores of the network for phases and of a phase of 0, and the margin between their losses."""
-    seed = int(evaluation.attrs["seed"])
-    records = [Record("phase.evaluation.particles", int(evaluation.attrs["particles"]), "particles")]
-    for method in map(str, evaluation["method"].values):
-        at = evaluation.sel({"method": method})
-        for score, unit in (("wca", "1"), ("wca_log_intensity", "1"), ("accuracy", "%"), ("likeness", "1")):
-            mean, low, high = (float(at[f"{score}_{part}"]) for part in ("mean", "low", "high"))
-            n = int(evaluation.attrs["n"])
-            beside = _beside(RSP_WCA) if (score, method) == ("wca", "network") else {}
-            name = f"phase.{score}.{method.replace(' ', '_')}"
-            records.append(Record(name, mean, unit, low=low, high=high, n=n, seed=seed, **beside))
-    if gate.get("margin") is not None:
-        interval = {key: gate[key] for key in ("low", "high", "n", "seed")}
-        records.append(Record("phase.margin", gate["margin"], "1", **interval))
-    return records
 
 
 def evaluation_records(config: Config, evaluation: xr.Dataset, gate: dict[str, Any]) -> list[Record]:
@@ -180,7 +161,7 @@ def evaluation_records(config: Config, evaluation: xr.Dataset, gate: dict[str, A
         for width in map(int, evaluation["gap_width"].values):
             at = {"method": method, "gap_width": width}
             anchor = INPAINTING_PCC.get(width) if method == "network" else None
-            beside = _beside(anchor, _protocol(config)) if anchor else {}
+            beside = beside_of(anchor, _protocol(config)) if anchor else {}
             name = f"inpaint.pcc.{method}.{width}px"
             records.append(_mean_record(name, evaluation, at, "", seed, **beside))
             records += [
@@ -325,6 +306,7 @@ def cost_records(costs: Iterable[RuleCost]) -> list[Record]:
     return records
 
 
-def _beside(anchor: Anchor, here: str = "") -> dict[str, Any]:
+def beside_of(anchor: Anchor, here: str = "") -> dict[str, Any]:
+    """Return a published number and its source as what a record says beside its own."""
     source = "; ".join(part for part in (anchor.source, anchor.caution, here) if part)
     return {"published": anchor.value, "source": source}

@@ -22,6 +22,7 @@ READERS: dict[str, Callable[..., Any]] = {
     "phase-range": phases.read_range,
     "gap-width": results.read_gap_width,
     "intensity": sweeps.read_intensity,
+    "sweep-phasing": phases.read_methods,
     "sweep-position": sweeps.read_positions,
     "sweep-oversampling": sweeps.read_oversampling,
     "sweep-skipped": sweeps.read_skipped,

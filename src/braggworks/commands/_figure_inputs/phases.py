@@ -7,6 +7,7 @@ import numpy as np
 
 from braggworks.commands._figure_inputs._common import load_scores, reading
 from braggworks.figures.phases import PhaseExamples, RangeScores
+from braggworks.figures.phasing_methods import Methods
 from braggworks.files import open_h5
 
 
@@ -31,3 +32,20 @@ def read_range(path: str) -> RangeScores:
             for name in ("wca", "accuracy")
         ]
         return RangeScores(data["campaign"].values.astype(np.str_), data["phase_range"].values, *scores)
+
+
+def read_methods(path: str) -> Methods:
+    """Return the scores of every way of phasing by phase range. Raises `FileError`."""
+    data = load_scores(path)
+    with reading(path):
+        return Methods(
+            methods=tuple(map(str, data["method"].values)),
+            phase_range=data["range_mean"].values,
+            accuracy=np.stack([data[f"accuracy_{part}"].values.T for part in ("mean", "low", "high")]),
+            success=data["success"].values.T,
+            gain=np.stack([data[name].values for name in ("gain", "gain_low", "gain_high")]),
+            patterns=int(data.attrs["n"]),
+            starts=int(data.attrs["starts"]),
+            cycles=int(data.attrs["cycles"]),
+            title=str(data.attrs["campaign"]),
+        )

@@ -1,0 +1,154 @@
+"""A network alone, refined by ER, and iterative phase retrieval on the same patterns: how near each comes.
+
+After M. Masto's thesis, 4.10, Fig. 4.47 to 4.49, there of one particle and one start.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from braggworks.config import PhasingConfig
+from braggworks.evaluation.metrics import cluster_bootstrap
+from braggworks.evaluation.phases import SUCCESS, score_object
+from braggworks.phasing import iterative
+from braggworks.phasing.likelihood import free_voxels
+from braggworks.phasing.recipes import schedule_of
+from braggworks.phasing.rsp import Phaser, object_of, support_of
+from braggworks.phasing.schedule import Pattern, Phased, Schedule, Start
+from braggworks.phasing.starts import draw_start, scaled
+from braggworks.seeds import generator
+
+Progress = Callable[[int], object]
+
+METHODS = ("network", "network + ER", "network + ER, best view", "iterative, one start", "iterative, best start")
+"""The last two and the third are the best by free log-likelihood, which is all that a person with a scan can tell."""
+
+GAIN = ("network + ER, best view", "iterative, best start")
+
+
+class Score(NamedTuple):
+    """Accuracy in percent and overlap with the true object of each of `METHODS`, and the seconds that each took."""
+
+    accuracy: tuple[float, ...]
+    likeness: tuple[float, ...]
+    seconds: tuple[float, ...]
+
+
+def compare_methods(
+    counts: NDArray[Any],
+    phase: NDArray[np.floating[Any]],
+    phaser: Phaser,
+    config: PhasingConfig,
+    *,
+    seed: int,
+    progress: Progress = lambda cycles: None,
+    threads: int = 1,
+) -> Score:
+    """Phase one pattern by every method, and compare with the truth.
+
+    Parameters
+    ----------
+    counts, phase
+        Of the pattern, and its true reciprocal-space phase.
+    phaser
+        The network, for patterns of this size.
+    config
+        Of iterative phase retrieval; the network has as many views as this has starts, and as many cycles of ER.
+    seed
+        Of the starts, and of the voxels kept out.
+    progress
+        Told the cycles just done.
+    threads
+        Of the processor.
+
+    Returns
+    -------
+    Score
+        Objects of runs that diverged have an accuracy and an overlap of 0.
+    """
+    mask = np.zeros(counts.shape, bool)
+    free = free_voxels(counts.shape, mask, generator("phasing methods", seed, "free"))
+    pattern = Pattern(np.asarray(counts, np.float32), mask, free)
+    truth = object_of(counts, phase)
+    begun = time.monotonic()
+    alone = object_of(counts, phaser.phases(counts[None])[0])
+    network_seconds = time.monotonic() - begun
+    polish = schedule_of(config.model_copy(update={"method": "rsp+er"}))
+    views = [_network_start(pattern, phaser, view, polish) for view in range(config.starts)]
+    schedule = schedule_of(config)
+    random = [draw_start(pattern, schedule, seed, index) for index in range(config.starts)]
+    objects, seconds = [alone], [network_seconds]
+    for steps, starts, before in ((polish, views, network_seconds), (schedule, random, 0.0)):
+        begun = time.monotonic()
+        runs = iterative.phase(pattern, steps, starts, progress, threads=threads)
+        spent = time.monotonic() - begun
+        objects += [_usable(runs[0]), _usable(_best(runs))]
+        seconds += [before + spent / len(runs), len(runs) * before + spent]
+    scores = [score_object(found, truth) if np.abs(found).any() else (0.0, 0.0) for found in objects]
+    return Score(tuple(s[0] for s in scores), tuple(s[1] for s in scores), tuple(seconds))
+
+
+def methods_dataset(
+    scores: Sequence[Score], phase_range: NDArray[Any], particle: NDArray[Any], groups: int, seed: int
+) -> xr.Dataset:
+    """Describe the scores of a campaign's patterns, by groups of equal size of rising phase range.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``accuracy``, ``likeness`` and ``seconds`` by (pattern, method); by (group, method) ``accuracy_mean``,
+        ``accuracy_low``, ``accuracy_high`` and ``success``; by group ``range_mean`` and the ``gain`` in accuracy of
+        the refined network over iterative phasing, both at their best by free log-likelihood, with its 95 % interval
+        over particles, ``gain_low`` and ``gain_high``.
+    """
+    accuracy, likeness, seconds = (np.array([getattr(score, name) for score in scores]) for name in Score._fields)
+    rank = np.argsort(np.argsort(phase_range, kind="stable"), kind="stable")
+    member = rank * groups // len(scores)
+    per = ("pattern", "method")
+    data = xr.Dataset(
+        {
+            "accuracy": (per, accuracy, {"units": "%"}),
+            "likeness": (per, likeness, {"units": "1"}),
+            "seconds": (per, seconds, {"units": "s"}),
+        },
+        {
+            "method": list(METHODS),
+            "phase_range": ("pattern", np.asarray(phase_range), {"units": "rad"}),
+            "particle": ("pattern", np.asarray(particle)),
+            "group": np.arange(groups),
+        },
+    )
+    means = [
+        [cluster_bootstrap(accuracy[member == g, m], particle[member == g], seed) for m in range(len(METHODS))]
+        for g in range(groups)
+    ]
+    for part in ("mean", "low", "high"):
+        data[f"accuracy_{part}"] = (("group", "method"), [[getattr(e, part) for e in row] for row in means])
+    better, worse = (accuracy[:, METHODS.index(name)] for name in GAIN)
+    gains = [cluster_bootstrap((better - worse)[member == g], particle[member == g], seed) for g in range(groups)]
+    for name, part in (("gain", "mean"), ("gain_low", "low"), ("gain_high", "high")):
+        data[name] = ("group", [getattr(each, part) for each in gains])
+    data["success"] = (("group", "method"), [(likeness[member == g] > SUCCESS).mean(axis=0) for g in range(groups)])
+    data["range_mean"] = ("group", [float(phase_range[member == g].mean()) for g in range(groups)])
+    return data.assign_attrs(kind="phasing", n=len(scores), seed=seed, interval="95 %")
+
+
+def _network_start(pattern: Pattern, phaser: Phaser, view: int, schedule: Schedule) -> Start:
+    found = object_of(pattern.counts, phaser.phases(pattern.counts[None], view)[0])
+    support = support_of(found)
+    return Start(scaled(found * support, pattern), support, schedule.support.threshold[0])
+
+
+def _best(runs: Sequence[Phased]) -> Phased:
+    kept = [run for run in runs if not run.why_diverged]
+    return min(kept or runs, key=lambda run: run.free_llk)
+
+
+def _usable(run: Phased) -> NDArray[np.complex64]:
+    return np.zeros_like(run.found) if run.why_diverged else run.found

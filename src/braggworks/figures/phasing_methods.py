@@ -1,0 +1,88 @@
+"""A network, the network refined by ER, and iterative phasing: accuracy, success and gain against the phase range."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from braggworks.figures.style import SERIES, WIDE_MM, Look, new_figure, panel_title, styled
+
+_MARKERS = "osD^vP*"
+
+
+@dataclass(frozen=True)
+class Methods:
+    """Scores of every way of phasing.
+
+    Parameters
+    ----------
+    methods
+        Names of the M methods.
+    phase_range
+        Mean span of the object's phase of each group of patterns, (G,), in radians.
+    accuracy
+        Mean, and the bounds of its 95 % interval, (3, M, G), in percent.
+    success
+        Share of the objects whose overlap with the truth is above 0.9, (M, G).
+    gain
+        Accuracy of the refined network minus that of iterative phasing, and its bounds, (3, G), in percent.
+    patterns, starts, cycles
+        How many were phased, from how many starts each, with how many cycles.
+    title
+        What was phased.
+    """
+
+    methods: tuple[str, ...]
+    phase_range: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    success: NDArray[np.float64]
+    gain: NDArray[np.float64]
+    patterns: int
+    starts: int
+    cycles: int
+    title: str
+
+
+@styled
+def draw(found: Methods, look: Look) -> Figure:
+    """Draw the accuracy, the share of objects found, and the gain of the refined network over iterative phasing.
+
+    Parameters
+    ----------
+    found
+        What to draw.
+    look
+        Not used: there is no image.
+    """
+    figure = new_figure(WIDE_MM, 80)
+    left, middle, right = figure.subplots(1, 3)
+    step = 0.1 * float(np.ptp(found.phase_range) or 1) / max(len(found.phase_range), 1)
+    for number, name in enumerate(found.methods):
+        x = found.phase_range + step * (number - len(found.methods) / 2)
+        mean, low, high = found.accuracy[:, number]
+        style = {"marker": _MARKERS[number], "color": SERIES[number], "label": name}
+        left.errorbar(x, mean, yerr=_bars(mean, low, high), capsize=2, **style)
+        middle.plot(x, 100 * found.success[number], **style)
+    right.errorbar(found.phase_range, found.gain[0], yerr=_bars(*found.gain), capsize=2, marker="o", color="black")
+    right.axhline(0, color="black", linewidth=0.6)
+    names = ("accuracy (%)", "overlap above 0.9 (% of objects)", "gain in accuracy (percentage points)")
+    titles = ("accuracy", "objects found", "best view − best start")
+    for axes, letter, title, name in zip((left, middle, right), "abc", titles, names, strict=True):
+        panel_title(axes, letter, title)
+        axes.set_xlabel("phase range (rad)")
+        axes.set_ylabel(name)
+        axes.grid(alpha=0.25, linewidth=0.5)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    figure.suptitle(
+        f"{found.title}: {found.patterns} patterns, {found.starts} starts of {found.cycles} cycles; "
+        "bars: 95 % bootstrap interval over particles"
+    )
+    return figure
+
+
+def _bars(mean: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.nan_to_num(np.clip([mean - low, high - mean], 0, None)))

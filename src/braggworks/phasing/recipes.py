@@ -1,0 +1,36 @@
+"""From a configuration to what iterative phase retrieval is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from braggworks.config import PhasingConfig
+from braggworks.phasing.schedule import Coherence, Schedule, SupportRule, refinement, standard
+
+_SMOOTHING_CYCLES = 600
+
+
+def schedule_of(config: PhasingConfig, *, gpu: bool = False) -> Schedule:
+    """Return the steps of a method.
+
+    Parameters
+    ----------
+    config
+        The method and its cycles.
+    gpu
+        Whether PyNX has a GPU: its backend for processors knows no partial coherence.
+    """
+    if config.method == "rsp+er":
+        schedule, begin = refinement(config.er), config.er // 3
+    else:
+        rule = SupportRule(
+            threshold=config.support_threshold,
+            smooth_px=(*config.support_smooth_px, _SMOOTHING_CYCLES),
+            period=config.support_period,
+            border_px=config.support_border_px,
+            expand_px=config.support_expand_px,
+        )
+        schedule = standard(config.hio, config.raar, config.er, rule, detwin=config.detwin)
+        begin = config.hio + config.detwin
+    known = config.coherence and (config.method != "pynx" or gpu)
+    return replace(schedule, coherence=Coherence(period=schedule.support.period, begin=begin) if known else None)

@@ -1,0 +1,53 @@
+"""From what a network for reciprocal-space phases reached to its records."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from braggworks.records import Record
+from braggworks.reporting.gather import beside_of
+from braggworks.reporting.published import RSP_WCA
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_SCORES = (("wca", "1"), ("wca_log_intensity", "1"), ("accuracy", "%"), ("likeness", "1"))
+
+
+def phase_records(evaluation: xr.Dataset, gate: dict[str, Any]) -> list[Record]:
+    """Return the mean scores of the network and of a phase of 0, and the margin between their losses."""
+    seed, n = int(evaluation.attrs["seed"]), int(evaluation.attrs["n"])
+    records = [Record("phase.evaluation.particles", int(evaluation.attrs["particles"]), "particles")]
+    for method in map(str, evaluation["method"].values):
+        at = evaluation.sel({"method": method})
+        for score, unit in _SCORES:
+            mean, low, high = (float(at[f"{score}_{part}"]) for part in ("mean", "low", "high"))
+            beside = beside_of(RSP_WCA) if (score, method) == ("wca", "network") else {}
+            name = f"phase.{score}.{_slug(method)}"
+            records.append(Record(name, mean, unit, low=low, high=high, n=n, seed=seed, **beside))
+    if gate.get("margin") is not None:
+        interval = {key: gate[key] for key in ("low", "high", "n", "seed")}
+        records.append(Record("phase.margin", gate["margin"], "1", **interval))
+    return records
+
+
+def phasing_records(sweep: xr.Dataset) -> list[Record]:
+    """Return accuracy and success of every method by group of phase ranges, and the gain of the refined network."""
+    records: list[Record] = []
+    stem, n = f"sweep.phasing.{sweep.attrs['campaign']}", int(sweep.attrs["n"]) // sweep.sizes["group"]
+    for group, at in enumerate(float(value) for value in sweep["range_mean"].values):
+        here = sweep.isel(group=group)
+        for method in map(str, sweep["method"].values):
+            found = here.sel({"method": method})
+            name = f"{stem}.{at:.1f}rad.{_slug(method)}"
+            mean, low, high = (float(found[f"accuracy_{part}"]) for part in ("mean", "low", "high"))
+            records.append(Record(f"{name}.accuracy", mean, "%", low=low, high=high, n=n))
+            records.append(Record(f"{name}.success", float(found["success"]), "1", n=n))
+        low, high = float(here["gain_low"]), float(here["gain_high"])
+        records.append(Record(f"{stem}.{at:.1f}rad.gain", float(here["gain"]), "%", low=low, high=high, n=n))
+    return records
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower())
