@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from dataset_inputs import write_shard, write_steps
-from phasing_inputs import write_object
+from phasing_inputs import diffract, faceted, write_object
 
 from braggworks.evaluation.gap_artefacts import Diffracted, score_artefacts
 from braggworks.evaluation.masking import score_masking
 from braggworks.evaluation.oversampling import score_oversampling
+from braggworks.evaluation.phases import Patterns, score_phases, with_summary
+from braggworks.evaluation.phasing_methods import METHODS, Score, methods_dataset
 from braggworks.evaluation.positions import score_positions
 from braggworks.evaluation.skipping import score_skipping
 from braggworks.evaluation.sweeps import Patches, interpolation
@@ -21,6 +23,7 @@ from braggworks.files import create_h5, write_json
 from braggworks.inpainting.interpolation import interpolate
 from braggworks.inpainting.patch_inpainter import PatchInpainter
 from braggworks.networks.patch_inpainter_3d import PatchInpainter3D
+from braggworks.phasing.rsp import phase_of
 from braggworks.phasing.schedule import Pattern, Phased
 
 N = 32
@@ -148,6 +151,30 @@ def write_sweeps(folder: Path) -> None:
     found.to_netcdf(folder / "masking.nc", engine="h5netcdf")
 
 
+def write_phases(folder: Path) -> None:
+    """Write what the evaluation of two networks for phases would, and their comparison with iterative phasing."""
+    rng = np.random.default_rng(2)
+    objects = [faceted(24, seed=k, phase_range=k + 1.0) for k in range(6)]
+    counts = np.stack([rng.poisson(1e3 * diffract(each)) for each in objects])
+    truths = np.stack([phase_of(each) for each in objects])
+    values = {"campaign": np.array(["a", "b"] * 3), "particle": np.arange(6), "phase_range": np.arange(6) + 1.0}
+    for variant, error in (("one", 0.3), ("two", 1.0)):
+        found = (truths + rng.normal(0, error, truths.shape)).astype(np.float32)
+        answers = iter(found)
+        methods = {"network": lambda _, answers=answers: next(answers)[None], "flat phase": np.zeros_like}
+        scores = with_summary(score_phases(Patterns(counts, truths, values), methods), seed=0)
+        scores.to_netcdf(folder / variant / "phases.nc", engine="h5netcdf")
+        network = scores.sel({"method": "network"})
+        with create_h5(folder / variant / "examples.h5", "examples") as file:
+            file["counts"], file["phase"], file["network"] = counts, truths, found
+            file["phase_range"] = values["phase_range"]
+            file["wca"], file["accuracy"] = network["wca"].values, network["accuracy"].values
+    many = len(METHODS)
+    drawn = [Score(*(tuple(rng.uniform(*span, many)) for span in ((40, 99), (0.5, 1), (1, 9)))) for _ in range(12)]
+    found = methods_dataset(drawn, np.arange(12.0), np.arange(12), groups=4, seed=0)
+    found.assign_attrs(campaign="a", starts=5, cycles=1700).to_netcdf(folder / "phasing.nc", engine="h5netcdf")
+
+
 def whole(counts: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.expm1(np.maximum(interpolate(np.log1p(counts), mask), 0))
 
@@ -200,6 +227,7 @@ def write_all(folder: Path) -> dict[str, list[str]]:
     for variant in ("one", "two"):
         (folder / variant).mkdir()
         write_gap_width(folder / variant / "gap_width.nc")
+    write_phases(folder)
     write_engines(folder / "engines.json")
     write_object(folder / "object.cxi")
     write_filled_scan(folder / "inpainted.cxi", folder / "scores.json")
@@ -223,6 +251,10 @@ def write_all(folder: Path) -> dict[str, list[str]]:
         "sweep-skipped": ["skipped.nc"],
         "sweep-strain": ["strain.nc"],
         "sweep-masking": ["masking.nc"],
+        "phases": ["one/examples.h5"],
+        "phase-range": ["one/phases.nc"],
+        "phase-study": [f"{each}/{name}" for each in ("one", "two") for name in ("phases.nc", "examples.h5")],
+        "sweep-phasing": ["phasing.nc"],
         "study": ["one/gap_width.nc", "two/gap_width.nc"],
         "engines": ["nufft.h5", "pynx.h5", "engines.json"],
         "scan": ["inpainted.cxi", "scores.json"],

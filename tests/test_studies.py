@@ -124,3 +124,32 @@ def test_a_study_in_two_dimensions_runs_to_its_report(tmp_path: Path) -> None:
     assert {f"study.losses.{variant}.{width}px" for variant in ("mae", "mse") for width in (3, 6)} <= names
     assert {f"sweep.position.{method}.5px" for method in ("network", "linear")} <= names
     assert "Study: losses" in (folder / "results" / "report.html").read_text()
+
+
+@pytest.mark.slow
+@needs_environments
+def test_networks_for_phases_run_to_their_report(tmp_path: Path) -> None:
+    folder = make_project(tmp_path)
+    campaign = {"family": "polygon2d", "count": 12, "batch_size": 6, "task": "phase"}
+    campaign |= {"patches": {"size": 64, "per_pattern": 1}, "sampling": {"grid": 64}}
+    (folder / "campaigns" / "tiny.yaml").write_text(yaml.safe_dump(campaign))
+    run = yaml.safe_load((folder / "run.yaml").read_text())
+    run["splits"] = {"validation": 0.2, "test": 0.4, "seed": 1}
+    network = {"name": "rsp_unet_2d", "width": 0.1}
+    run["training"] = {"release": "tiny", "network": network, "phase_loss": {}, "epochs": 1}
+    run["evaluation"] = {"must_beat": None}
+    run["studies"] = [{"name": "losses", "variants": {"object": {"phase_loss": {"kind": "object"}}, "wca": {}}}]
+    (folder / "run.yaml").write_text(yaml.safe_dump(run))
+    done = braggworks(folder, "workflow", "run", "run.yaml", "--cores", "2")
+    assert done.returncode == 0, done.stderr
+    records = json.loads((folder / "results" / "summary.json").read_text())["records"]
+    found = {record["name"]: record for record in records}
+    assert found["phase.wca.network"]["published"] == 0.47
+    assert 0 < found["study.losses.wca.wca"]["value"] < 1
+    assert found["phase.parameters"]["value"] > 0
+    page = (folder / "results" / "report.html").read_text()
+    assert "Study: losses" in page
+    assert "Phases of held-out patterns" in page
+    card = json.loads((folder / "results" / "releases" / "tiny" / "phase" / "card.json").read_text())
+    assert card["task"] == "phase"
+    assert "whose phase spans" in card["limits"]

@@ -205,7 +205,7 @@ def figure_names(config: Config) -> list[str]:
         "phases": config.training is not None and config.task == "phase",
         "phase-range": config.training is not None and config.task == "phase",
         **{f"sweep-{sweep.name}": True for sweep in config.sweeps},
-        **{f"study-{study.name}": True for study in config.studies},
+        **{f"{study_figure(config)}-{study.name}": True for study in config.studies},
         "engines": compares_engines(config),
         "scan": config.scan is not None,
         "baselines": config.scan is not None,
@@ -223,6 +223,8 @@ def figure_inputs(config: Config, figure: str) -> list[str]:
     """Return the files that a picture is drawn from, in the order that its function takes."""
     if figure.startswith("gallery-"):
         return [run_paths(config).batch_file("shards", figure.removeprefix("gallery-"), 0)]
+    if figure.startswith("phase-study-"):
+        return study_files(config, figure.removeprefix("phase-study-"))
     if figure.startswith("study-"):
         return study_evaluations(config, figure.removeprefix("study-"))
     if figure.startswith("sweep-"):
@@ -230,6 +232,17 @@ def figure_inputs(config: Config, figure: str) -> list[str]:
     if figure in _OF_RESULTS:
         return _result_inputs(config, figure)
     return _dataset_inputs(config, figure)
+
+
+def study_figure(config: Config) -> str:
+    """Return the kind of figure that shows a study."""
+    return "study" if config.task == "inpaint" else "phase-study"
+
+
+def study_files(config: Config, study: str) -> list[str]:
+    """Return the scores and the examples of a study's variants, in their order."""
+    evaluations = study_evaluations(config, study)
+    return [file for path in evaluations for file in (path, str(Path(path).with_name("examples.h5")))]
 
 
 def study_evaluations(config: Config, study: str) -> list[str]:

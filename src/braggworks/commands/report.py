@@ -105,7 +105,8 @@ def _records(config: Config, files: Files) -> list[Record]:
         else:
             records += gather.evaluation_records(config, files.evaluation, files.results["gate"])
     for study, evaluations in files.studies.items():
-        records += gather.study_records(study, evaluations)
+        told = gather_phases.phase_study_records if config.task == "phase" else gather.study_records
+        records += told(study, evaluations)
     for sweep in files.sweeps:
         of = gather_phases.phasing_records if sweep.attrs["kind"] == "phasing" else gather.sweep_records
         records += of(sweep)

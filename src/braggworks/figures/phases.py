@@ -28,7 +28,15 @@ from braggworks.phasing.alignment import align
 
 _MOST = 5
 _MARGIN = 3
-_ROWS = ("counts", "RSP, truth", "RSP, network", "modulus, truth", "modulus, network", "phase, truth", "phase, network")
+_ROWS = (
+    "counts (1)",
+    "true RSP (rad)",
+    "network's RSP (rad)",
+    "true modulus (1)",
+    "network's modulus (1)",
+    "true phase (rad)",
+    "network's phase (rad)",
+)
 _MARKERS = "osD^vP*"
 
 
@@ -87,7 +95,7 @@ def draw_examples(examples: PhaseExamples, look: Look) -> Figure:
     """
     order = np.argsort(examples.phase_range)
     chosen = order[np.unique(np.linspace(0, len(order) - 1, _MOST).round().astype(int))]
-    figure = new_figure(WIDE_MM, 28 * len(_ROWS))
+    figure = new_figure(WIDE_MM, 30 * len(_ROWS))
     grid = figure.subplots(len(_ROWS), len(chosen), squeeze=False)
     for column, index in enumerate(chosen):
         images = _column(grid[:, column], examples, int(index), look)
@@ -95,7 +103,7 @@ def draw_examples(examples: PhaseExamples, look: Look) -> Figure:
         axes.set_ylabel(name)
     bar = figure.colorbar(images[0], ax=list(grid[0]), shrink=0.9)
     bar.set_ticks([0, float(images[0].get_clim()[1])], labels=["0", "max"])
-    bar.set_label("counts (log)")
+    bar.set_label("counts (log scale)")
     phase_colorbar(images[1], list(grid[1:3].flat), shrink=0.6)
     figure.colorbar(images[3], ax=list(grid[3:5].flat), shrink=0.6).set_label("modulus (of the largest)")
     phase_colorbar(images[5], list(grid[5:].flat), shrink=0.6)
@@ -106,15 +114,15 @@ def _column(axes: NDArray[np.object_], examples: PhaseExamples, index: int, look
     counts, truth, found = examples.counts[index], examples.phase[index], examples.network[index]
     true_object = object_of(counts.astype(np.int64), truth)
     moved = align(object_of(counts.astype(np.int64), found), true_object)
-    shown = _nearest(found, truth, counts)
-    images = [axes[0].imshow(_central(counts), norm=counts_norm(float(counts.max())), cmap=counts_cmap(look))]
+    shown = nearest(found, truth, counts)
+    images = [axes[0].imshow(central(counts), norm=counts_norm(float(counts.max())), cmap=counts_cmap(look))]
     cyclic = {"cmap": look.phase_cmap, "vmin": -np.pi, "vmax": np.pi, "interpolation": "nearest"}
     images += [
-        each.imshow(np.angle(np.exp(1j * _central(p))), **cyclic)
+        each.imshow(np.angle(np.exp(1j * central(p))), **cyclic)
         for each, p in zip(axes[1:3], (truth, shown), strict=True)
     ]
-    objects = [_central(each) for each in (true_object, moved)]
-    inside = _box(support_of(np.abs(_central(true_object))))
+    objects = [central(each) for each in (true_object, moved)]
+    inside = around(support_of(np.abs(central(true_object))))
     for place, each in enumerate(objects):
         part = each[inside]
         modulus = np.abs(part) / np.abs(part).max()
@@ -171,7 +179,7 @@ def _curves(
             main = method == "network"
             groups = [found[mine & (bins == k)] for k in range(len(middle))]
             mean = np.array([group.mean() if group.size else np.nan for group in groups])
-            error = np.array([1.96 * group.std() / np.sqrt(max(group.size, 1)) for group in groups])
+            error = np.array([1.96 * group.std() / np.sqrt(group.size) if group.size else 0 for group in groups])
             axes.errorbar(
                 middle + 0.12 * number,
                 mean,
@@ -184,18 +192,19 @@ def _curves(
             )
 
 
-def _nearest(found: NDArray[Any], truth: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
+def nearest(found: NDArray[Any], truth: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
     """Return a phase or its twin's, turned to be nearest to the truth: what the loss compares."""
     overlaps = {sign: (np.sqrt(counts) * np.exp(1j * (truth - sign * found))).sum() for sign in (1, -1)}
     sign = max(overlaps, key=lambda each: abs(overlaps[each]))
     return np.asarray(sign * found + np.angle(overlaps[sign]))
 
 
-def _central(values: NDArray[Any]) -> NDArray[Any]:
+def central(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the central plane of an array, (y, x)."""
     return np.asarray(values[values.shape[0] // 2] if values.ndim == 3 else values)
 
 
-def _box(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
+def around(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
     """Return the square around a support and a margin, its centre that of the array."""
     half = int(np.abs(np.argwhere(inside) - np.array(inside.shape) // 2).max()) + _MARGIN
     return tuple(slice(max(0, n // 2 - half), n // 2 + half) for n in inside.shape)

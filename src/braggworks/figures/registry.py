@@ -65,6 +65,13 @@ FIGURES: dict[str, Entry] = {
     "sweep-skipped": Entry("sweeps", "draw_skipped", ("skipped.nc",), "time and error against skipped pixels"),
     "sweep-strain": Entry("artefacts", "draw", ("strain.nc",), "strain that gaps feign"),
     "sweep-masking": Entry("masking", "draw", ("masking.nc",), "what is phased of a masked, zeroed or filled gap"),
+    "phase-study": Entry(
+        "phase_study",
+        "draw",
+        ("phases.nc", "examples.h5"),
+        "networks for phases that are trained alike",
+        repeats=True,
+    ),
     "study": Entry("study", "draw", ("gap_width.nc",), "accuracies of networks that are trained alike", repeats=True),
     "engines": Entry(
         "engines", "draw", ("patterns-nufft.h5", "patterns-pynx.h5", "engines.json"), "PyNX against the NUFFT"

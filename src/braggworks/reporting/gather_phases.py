@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from braggworks.records import Record
@@ -29,6 +30,17 @@ def phase_records(evaluation: xr.Dataset, gate: dict[str, Any]) -> list[Record]:
     if gate.get("margin") is not None:
         interval = {key: gate[key] for key in ("low", "high", "n", "seed")}
         records.append(Record("phase.margin", gate["margin"], "1", **interval))
+    return records
+
+
+def phase_study_records(study: str, evaluations: Mapping[str, xr.Dataset]) -> list[Record]:
+    """Return the mean loss and accuracy of every variant."""
+    records = []
+    for variant, data in evaluations.items():
+        at, seed, n = data.sel({"method": "network"}), int(data.attrs["seed"]), int(data.attrs["n"])
+        for score, unit in (("wca", "1"), ("accuracy", "%")):
+            mean, low, high = (float(at[f"{score}_{part}"]) for part in ("mean", "low", "high"))
+            records.append(Record(f"study.{study}.{variant}.{score}", mean, unit, low=low, high=high, n=n, seed=seed))
     return records
 
 

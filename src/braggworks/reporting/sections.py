@@ -10,6 +10,7 @@ from braggworks.config import Config
 
 GALLERY = "gallery-"
 STUDY = "study-"
+PHASE = "phase-"
 PHASING = "sweep-phasing-"
 #: Figure of the section that starts what the report says of the data; sheets of samples follow it.
 DATA = "distributions"
@@ -181,7 +182,7 @@ def _section(name: str, findings: Findings) -> Section:
         return _gallery(name, findings)
     if name.startswith(PHASING):
         return _phasing(name)
-    if name.startswith(STUDY):
+    if name.removeprefix(PHASE).startswith(STUDY):
         return _study(name, findings)
     return _WRITERS[name](findings)
 
@@ -199,7 +200,7 @@ def _phasing(name: str) -> Section:
 
 
 def _study(name: str, findings: Findings) -> Section:
-    study = next(each for each in findings.config.studies if each.name == name.removeprefix(STUDY))
+    study = next(each for each in findings.config.studies if each.name == name.removeprefix(PHASE).removeprefix(STUDY))
     changes = "; ".join(f"{variant}: {changed or 'as training'}" for variant, changed in study.variants.items())
     caption = f"{study.about} " if study.about else ""
     caption += "All variants were trained alike but for what the study names, and scored on the same held-out patches."

@@ -28,6 +28,7 @@ READERS: dict[str, Callable[..., Any]] = {
     "sweep-skipped": sweeps.read_skipped,
     "sweep-strain": sweeps.read_artefacts,
     "sweep-masking": sweeps.read_strategies,
+    "phase-study": phases.read_study,
     "study": results.read_study,
     "scan": results.read_scan,
     "baselines": results.read_baselines,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import hdf5plugin  # noqa: F401 - registers the compression
 import numpy as np
+from numpy.typing import NDArray
 
 from braggworks.commands._figure_inputs._common import load_scores, reading
+from braggworks.figures.phase_study import PhaseStudy
 from braggworks.figures.phases import PhaseExamples, RangeScores
 from braggworks.figures.phasing_methods import Methods
 from braggworks.files import open_h5
@@ -49,3 +53,25 @@ def read_methods(path: str) -> Methods:
             cycles=int(data.attrs["cycles"]),
             title=str(data.attrs["campaign"]),
         )
+
+
+def read_study(*paths: str) -> PhaseStudy:
+    """Return scores and examples of a study's variants, each in a folder of its name. Raises `FileError`."""
+    wca: dict[str, NDArray[np.float64]] = {}
+    accuracy: dict[str, NDArray[np.float64]] = {}
+    about = set()
+    for path in (each for each in paths if each.endswith(".nc")):
+        data = load_scores(path)
+        with reading(path):
+            about.add((int(data.attrs["n"]), int(data.attrs["particles"])))
+            if len(about) > 1:
+                raise ValueError("scores of other patterns than those of the variants before")
+            for method in map(str, data["method"].values):
+                name = Path(path).parent.name if method == "network" else method
+                for kept, score in ((wca, "wca"), (accuracy, "accuracy")):
+                    parts = [float(data[f"{score}_{part}"].sel({"method": method})) for part in ("mean", "low", "high")]
+                    kept[name] = np.array(parts)
+    for kept in (wca, accuracy):
+        kept["flat phase"] = kept.pop("flat phase")
+    examples = {Path(path).parent.name: read_examples(path) for path in paths if path.endswith(".h5")}
+    return PhaseStudy(wca, accuracy, examples, *about.pop())
