@@ -80,7 +80,7 @@ def compare_methods(
     alone = object_of(counts, phaser.phases(counts[None])[0])
     network_seconds = time.monotonic() - begun
     polish = schedule_of(config.model_copy(update={"method": "rsp+er"}))
-    views = [_network_start(pattern, phaser, view, polish) for view in range(config.starts)]
+    views = [network_start(pattern, phaser, view, polish) for view in range(config.starts)]
     schedule = schedule_of(config)
     random = [draw_start(pattern, schedule, seed, index) for index in range(config.starts)]
     objects, seconds = [alone], [network_seconds]
@@ -139,7 +139,8 @@ def methods_dataset(
     return data.assign_attrs(kind="phasing", n=len(scores), seed=seed, interval="95 %")
 
 
-def _network_start(pattern: Pattern, phaser: Phaser, view: int, schedule: Schedule) -> Start:
+def network_start(pattern: Pattern, phaser: Phaser, view: int, schedule: Schedule) -> Start:
+    """Return the network's object of a pattern of its own size, seen from one view, as the start of a refinement."""
     found = object_of(pattern.counts, phaser.phases(pattern.counts[None], view)[0])
     support = support_of(found)
     return Start(scaled(found * support, pattern), support, schedule.support.threshold[0])

@@ -1,0 +1,75 @@
+"""The refined network against iterative phasing over phase ranges: the sweeps of config/phases.yaml, shipped weights.
+
+Hours: what is done is kept in results/benchmarks/phasing_ranges, and a stopped measurement goes on. BRAGGWORKS_WEIGHTS
+names other weights, BRAGGWORKS_KINDS fewer kinds of phases.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import xarray as xr
+
+from benchmarks.phasing_network import weights
+from braggworks.config import PhasingSweep, load_config
+from braggworks.evaluation.phasing_methods import GAIN
+from braggworks.recipes import SweepRecipe
+from braggworks.records import Record
+from braggworks.reporting.gather_phases import phasing_records
+from braggworks.versions import STAGE_VERSIONS
+
+FOLDER = Path("results/benchmarks/phasing_ranges")
+NAMES = {"gaussians": "two_gaussians", "cosines": "two_cosines", "random-field": "random_field"}
+
+
+def measure() -> Iterator[Record]:
+    """Yield accuracies, success rates and gains of every kind of phase."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    config = load_config("config/phases.yaml")
+    wanted = os.environ.get("BRAGGWORKS_KINDS", " ".join(NAMES)).split()
+    for sweep in (each for each in config.sweeps if isinstance(each, PhasingSweep)):
+        kind = sweep.campaign.removeprefix("ranges-")
+        if kind in wanted:
+            yield from _records(kind, _swept(sweep))
+
+
+def _swept(sweep: PhasingSweep) -> xr.Dataset:
+    shard, output = FOLDER / f"{sweep.campaign}.h5", FOLDER / f"{sweep.campaign}.nc"
+    braggworks = [sys.executable, "-m", "braggworks"]
+    campaign = f"config/campaigns/{sweep.campaign}.yaml"
+    if not shard.exists():
+        simulate = ["simulate", "--campaign", campaign, "--batch", "0", "--output", str(shard)]
+        subprocess.run([*braggworks, *simulate], check=True)
+    recipe = SweepRecipe(version=STAGE_VERSIONS["sweep"], sweep=sweep, scan=None).to_json()
+    files = ["--weights", str(weights()), "--output", str(output), "--state", str(output.with_suffix(".json"))]
+    threads = str(len(os.sched_getaffinity(0)))
+    subprocess.run([*braggworks, "sweep", str(shard), "--recipe", recipe, *files, "--threads", threads], check=True)
+    with xr.open_dataset(output, engine="h5netcdf") as data:
+        return data.load()
+
+
+def _records(kind: str, data: xr.Dataset) -> Iterator[Record]:
+    gains, low, high, at = (data[name].values for name in ("gain", "gain_low", "gain_high", "range_mean"))
+    n = int(data.attrs["n"]) // len(at)
+    holds = [f"{middle:.1f}" for middle, bound in zip(at, low, strict=True) if bound > 0]
+    about = (
+        f"{GAIN[0]} minus {GAIN[1]} of {data.attrs['starts']}, accuracy; above 0 with its 95 % interval at mean phase "
+        f"ranges of {', '.join(holds) or 'no group'} (rad), of {', '.join(f'{middle:.1f}' for middle in at)}"
+    )
+    worst = int(low.argmin())
+    name = NAMES[kind]
+    yield Record(
+        f"phase.gain.{name}", float(low[worst]), "%", n=n, low=float(low[worst]), high=float(high[worst]), source=about
+    )
+    reached = 0.0
+    for middle, bound in zip(at, low, strict=True):
+        if bound <= 0:
+            break
+        reached = float(middle)
+    yield Record(f"phase.range.{name}", reached, "rad", n=n, source=f"largest range up to which it holds; {about}")
+    yield Record(f"phase.gain.{name}.mean", float(gains.mean()), "%", n=int(data.attrs["n"]), source=about)
+    yield from phasing_records(data)
