@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from braggworks.config import NetworkConfig
-from braggworks.networks import NETWORKS, build
+from braggworks.networks import GAP_NETWORKS, build
 from braggworks.networks.layers import DilatedBlock, SameConv3d, UpsampledConv3d
 from braggworks.networks.msd_net_2d import MSDNet2D
 from braggworks.networks.unet_2d import ModifiedUNet2D, UNet2D
@@ -17,7 +17,7 @@ OPTIONS = (
     {"width": 0.25, "mask_input": True, "residual": True},
 )
 PATCH_CONFIGS = [NetworkConfig(name="patch_inpainter_3d", **options) for options in OPTIONS]
-CONFIGS = [*PATCH_CONFIGS, *(NetworkConfig(name=name, width=0.1) for name in NETWORKS if name != "patch_inpainter_3d")]
+CONFIGS = [*PATCH_CONFIGS, *(NetworkConfig(name=name, width=0.1) for name in GAP_NETWORKS if name != "patch_inpainter_3d")]
 
 
 def name_of(config):

@@ -52,7 +52,7 @@ def test_a_variant_differs_in_what_it_names_alone(config: Config) -> None:
         ({"training": None}, "studies need training"),
         ({"studies": study(other={"los": {}})}, "variant other: unknown key 'los': did you mean 'loss'?"),
         ({"studies": study(other={"loss": {"error": "mad"}})}, "variant other: loss.error: 'mad' is none of"),
-        ({"studies": study(other={"release": "absent"})}, "variant other of study one needs a release"),
+        ({"studies": study(other={"release": "absent"})}, "variant other of study one needs a network and a release"),
         ({"studies": study()}, "studies.0.variants"),
         ({"studies": study(**{"../up": {}})}, "studies.0.variants"),
         ({"studies": study(a={}) * 2}, "studies names 'one' twice"),

@@ -174,9 +174,9 @@ def test_equal_weights_give_equal_bytes(tmp_path):
         (b"", "damaged"),
         (b"\x10\x00\x00\x00\x00\x00\x00\x00 no header here!", "damaged"),
         (b"\xff" * 64, "damaged"),
-        ({"x": "y"}, "holds no inpainting weights"),
-        ({"braggworks": "[]"}, "holds no inpainting weights"),
-        ({"braggworks": json.dumps({"kind": "weights", "task": "phase"})}, "holds no inpainting weights"),
+        ({"x": "y"}, "holds no weights"),
+        ({"braggworks": "[]"}, "holds no weights"),
+        ({"braggworks": json.dumps({"kind": "weights", "task": "phase"})}, "holds no weights"),
     ],
 )
 def test_foreign_weights_end_in_a_sentence(tmp_path, content, sentence):
