@@ -17,7 +17,10 @@ OPTIONS = (
     {"width": 0.25, "mask_input": True, "residual": True},
 )
 PATCH_CONFIGS = [NetworkConfig(name="patch_inpainter_3d", **options) for options in OPTIONS]
-CONFIGS = [*PATCH_CONFIGS, *(NetworkConfig(name=name, width=0.1) for name in GAP_NETWORKS if name != "patch_inpainter_3d")]
+CONFIGS = [
+    *PATCH_CONFIGS,
+    *(NetworkConfig(name=name, width=0.1) for name in GAP_NETWORKS if name != "patch_inpainter_3d"),
+]
 
 
 def name_of(config):

@@ -13,13 +13,17 @@ from phasing_inputs import diffract, faceted
 from scipy.ndimage import zoom
 
 from braggworks.cli import main
+from braggworks.config import NetworkConfig
 from braggworks.errors import PhasingError
+from braggworks.inpainting.model import SHIPPED as INPAINTER
+from braggworks.networks import build
 from braggworks.phasing.alignment import align, likeness
 from braggworks.phasing.grids import SIZES, Grid, check_memory, choose_grid, oversampling
 from braggworks.phasing.objects import centred, displacement, strain_along, unwrapped, without_piston, without_ramp
 from braggworks.scans.geometry import Geometry, binned, geometry_of, orthogonal
 from braggworks.scans.scan import Scan
 from braggworks.scans.writers import write_scan
+from braggworks.training.checkpoints import Weights, write_weights
 
 FEW = ["--starts", "4", "--hio", "80", "--raar", "120", "--er", "60", "--full-coherence", "--support-period", "20"]
 ANGLES = {"delta": np.array(32.0), "gamma": np.array(12.0), "theta": np.linspace(-0.5, 0.5, 48)}
@@ -360,3 +364,34 @@ def test_phases_are_unwrapped_and_become_displacements() -> None:
     np.testing.assert_array_equal(moved, found)
     flat = without_piston(without_ramp(support * np.exp(1j * (0.3 * y - 0.2 * z + 1))), support)
     assert np.abs(np.angle(flat[support])).max() < 0.25
+
+
+def test_a_mask_that_is_nothing_is_told_with_what_it_could_be(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["phase", str(scan), "--mask", "eiger3m", "--out", str(tmp_path / "x.cxi")]) == 2
+    said = capsys.readouterr().err
+    assert "--mask eiger3m is neither a file nor a detector: give auto, a file, or one of" in said
+    assert "eiger2m" in said
+
+
+def test_the_network_refines_a_scan(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = NetworkConfig(name="block_rsp_unet_3d", width=0.1)
+    write_weights(tmp_path / "w", Weights(config, 64, None, build(config).state_dict()))
+    output, asked = tmp_path / "object.cxi", ["--starts", "2", "--best", "1", "--er", "20", "--full-coherence"]
+    command = ["phase", str(scan), "--method", "rsp+er", "--weights", str(tmp_path / "w"), "--out", str(output), *asked]
+    assert main(command) == 0
+    assert "2 views of the network, 20 ER by rsp+er" in capsys.readouterr().out
+    with h5py.File(output) as file:
+        assert file["entry_1/braggworks/free_llk"].shape == (2,)
+        provenance = json.loads(file.attrs["provenance"])
+    assert json.loads(provenance["phasing"])["method"] == "rsp+er"
+    assert len(provenance["weights_sha256"]) == 64
+
+
+def test_weights_that_fill_gaps_phase_nothing(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "object.cxi"
+    command = ["phase", str(scan), "--method", "rsp+er", "--weights", str(INPAINTER), "--out", str(output)]
+    assert main(command) == 2
+    assert "holds weights for the task inpaint, and the task phase is wanted" in capsys.readouterr().err
+    assert not output.exists()

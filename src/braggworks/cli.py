@@ -73,6 +73,8 @@ def _usage(prog: str) -> str:
 
 
 _MEMORY = "free some, allow more, or run fewer jobs at a time (--cores), and run the same command again"
+# Verbs for one scan, of which a stopped one has kept nothing.
+_WHOLE = {"scan", "inpaint", "finetune", "phase"}
 # Options that name files to write; every other option or argument that names a file is read.
 _WRITTEN = ("output", "steps", "scores", "sidecar", "examples", "history", "card", "summary")
 
@@ -146,5 +148,6 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911
         )
         return 2
     except KeyboardInterrupt:
-        print(f"braggworks {verb}: interrupted; run the same command again to go on.", file=sys.stderr)
+        again = "from the start" if verb in _WHOLE else "to go on"
+        print(f"braggworks {verb}: interrupted; run the same command again {again}.", file=sys.stderr)
         return 130

@@ -159,7 +159,7 @@ def _check(scan: Scan, gap: Gap, *, covered: bool) -> None:
     from braggworks.inpainting.checks import check_peak, check_signal
 
     if not covered:
-        check_peak(scan.counts, gap.mask, scan.source)
+        check_peak(scan.counts, gap.mask, scan.source, "move the detector, or pass --peak-in-gap")
     check_signal(scan.counts, gap.mask, scan.source)
 
 

@@ -248,7 +248,8 @@ def _starts(args: argparse.Namespace, config: PhasingConfig, work: Work) -> list
     from braggworks.phasing.resampling import choose_network_grid
     from braggworks.phasing.rsp import SHIPPED, draw_rsp_start, filled, load_phaser
 
-    phaser = load_phaser(args.weights or SHIPPED)
+    args.weights = args.weights or str(SHIPPED)
+    phaser = load_phaser(args.weights)
     ratios = oversampling(work.pattern.counts, work.pattern.mask)
     grid = choose_network_grid(filled(work.pattern), ratios, phaser.size)
     threshold = work.schedule.support.threshold[0]
@@ -287,7 +288,7 @@ def _write(args: argparse.Namespace, config: PhasingConfig, work: Work, runs: li
     }
     if work.geometry:
         extra |= _laboratory(flat, support, work.geometry)
-    provenance = command_provenance(args.scan, phasing=config.model_dump_json())
+    provenance = command_provenance(args.scan, args.weights, phasing=config.model_dump_json())
     attributes = {"window": list(work.grid.start), "bins": list(work.grid.bins), "provenance": provenance}
     write_phased(args.output, flat, support, work.scan, extra, **attributes)
     print(f"{'result':<13}free LLK {', '.join(f'{each.free_llk:.2f}' for each in kept)}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from braggworks.campaigns import MAX_GRID
 from braggworks.commands._recipes import read_recipe
-from braggworks.errors import ScanError
+from braggworks.errors import FileError, ScanError
 from braggworks.recipes import ScanRecipe
 
 if TYPE_CHECKING:
@@ -66,9 +66,14 @@ def read_usable(args: argparse.Namespace) -> Scan:
     """Read and check the scan that the arguments of `add_reading_arguments` name."""
     from pathlib import Path
 
+    from braggworks.datasets.layouts import LAYOUTS
     from braggworks.scans.masks import is_known, with_known_mask
     from braggworks.scans.readers import read_scan, usable
 
+    if args.mask and not is_known(args.mask) and not Path(args.mask).exists() and not Path(args.mask).suffix:
+        raise FileError(
+            f"--mask {args.mask} is neither a file nor a detector: give auto, a file, or one of {', '.join(LAYOUTS)}."
+        )
     known = args.mask if args.mask and is_known(args.mask) and not Path(args.mask).exists() else None
     scan = read_scan(args.scan, args.dataset, None if known else args.mask)
     if known:

@@ -16,7 +16,7 @@ _NEAR_PX = 2  # a maximum this close to a gap is the flank of a peak inside of i
 _BESIDE_PX = 8  # measured pixels on either side of a gap that must hold a count
 
 
-def check_peak(counts: NDArray[Any], mask: Bool, source: str) -> None:
+def check_peak(counts: NDArray[Any], mask: Bool, source: str, remedy: str = "move the detector") -> None:
     """Refuse a gap that covers the Bragg peak.
 
     The pattern falls off from its peak, so that where the gap covers it, the brightest measured voxel lies at the gap's
@@ -30,6 +30,8 @@ def check_peak(counts: NDArray[Any], mask: Bool, source: str) -> None:
         (z, y, x), true where nothing was measured.
     source
         The scan's name, for the sentence.
+    remedy
+        What to do, for the sentence.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def check_peak(counts: NDArray[Any], mask: Bool, source: str) -> None:
         place = ", ".join(str(int(n)) for n in brightest)
         raise ScanError(
             f"{source}: the brightest measured voxel, (z, y, x) = ({place}), lies at the edge of the gap, so that the "
-            "gap covers the Bragg peak, which nothing beside it tells: move the detector, or pass --peak-in-gap."
+            f"gap covers the Bragg peak, which nothing beside it tells: {remedy}."
         )
 
 
