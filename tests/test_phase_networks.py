@@ -16,7 +16,7 @@ from braggworks.cli import main
 from braggworks.commands._phasing_sweep import State
 from braggworks.config import NetworkConfig, PhaseLossConfig, PhasingConfig, PhasingSweep, TrainingConfig
 from braggworks.errors import FileError, PhasingError
-from braggworks.evaluation.phases import Patterns, score_object, score_phase, score_phases, with_summary
+from braggworks.evaluation.phases import Patterns, isotropy, score_object, score_phase, score_phases, with_summary
 from braggworks.evaluation.phasing_methods import GAIN, METHODS
 from braggworks.networks import PHASE_NETWORKS, GapNetwork, PhaseNetwork, build
 from braggworks.networks.rsp_unet_2d import RspUNet2D
@@ -233,6 +233,13 @@ def test_an_object_is_as_good_as_its_twin_elsewhere() -> None:
     wrong = score_object(truth * np.exp(2j * np.pi * rng.random(truth.shape)), truth)
     assert wrong.likeness < 0.3
     assert wrong.accuracy < 60
+
+
+def test_isotropy_tells_spheres_from_planes() -> None:
+    radius = np.sqrt(sum((np.arange(24) - 12).reshape(shape) ** 2 for shape in ((-1, 1, 1), (1, -1, 1), (1, 1, -1))))
+    counts = np.ones((24, 24, 24))
+    assert isotropy(0.3 * radius.round(), counts) == pytest.approx(1)
+    assert isotropy(np.broadcast_to(1.5 * np.arange(24), counts.shape), counts) < 0.2
 
 
 def test_methods_are_scored_side_by_side() -> None:

@@ -37,8 +37,17 @@ class NetworkConfig(Model):
         description="Let the network predict the difference from linear interpolation (not published either).",
     )
 
+    phasor: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="Let rsp_unet_2d give a complex number, whose angle is the phase, in place of an unwrapped phase "
+        "(not published).",
+    )
+
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.phasor and self.name != "rsp_unet_2d":
+            raise ValueError("phasor is an option of rsp_unet_2d alone: leave it out")
         if (self.name == "plane_network" or self.task == "phase") and (self.mask_input or self.residual):
             raise ValueError(f"mask_input and residual are no options of {self.name}: leave them out")
         return self

@@ -31,6 +31,7 @@ _SCORES = {
     "wca_log_intensity": "1 - |mean of exp(i difference)|, weighted by log(1 + counts)",
     "accuracy": "mean of the moduli's correlation and the phases' coherence (thesis, equation 4.5)",
     "likeness": "normalised overlap with the true object",
+    "isotropy": "share of the amplitude that is coherent in shells of equal |q|",
 }
 
 
@@ -78,6 +79,18 @@ def score_phase(
     return float(weighted_coherent_average(found, true, weight, weighting))
 
 
+def isotropy(phase: NDArray[Any], counts: NDArray[Any]) -> float:
+    """Return how far surfaces of equal phase are spheres: sum over shells of |sum w exp(i phase)|, over the sum of w.
+
+    Shells of |q| are a voxel thick, and w is the root of the counts: 1 for a phase of |q| alone, near 0 for others.
+    """
+    grids = np.meshgrid(*(np.arange(n) - n // 2 for n in counts.shape), indexing="ij", sparse=True)
+    shell = np.sqrt(sum(grid**2 for grid in grids)).round().astype(np.int64).ravel()
+    weight = np.sqrt(np.asarray(counts, np.float64)).ravel()
+    real, imaginary = (np.bincount(shell, weight * turn(phase).ravel()) for turn in (np.cos, np.sin))
+    return float(np.hypot(real, imaginary).sum() / weight.sum())
+
+
 def score_phases(
     patterns: Patterns, methods: Mapping[str, Phases], progress: Callable[[int], object] = lambda patterns: None
 ) -> xr.Dataset:
@@ -95,15 +108,19 @@ def score_phases(
     Returns
     -------
     xarray.Dataset
-        ``wca``, ``wca_log_intensity``, ``accuracy`` and ``likeness`` by (method, pattern), and the patterns' values.
+        ``wca``, ``wca_log_intensity``, ``accuracy``, ``likeness`` and ``isotropy`` by (method, pattern),
+        ``true_isotropy`` by pattern, and the patterns' values.
     """
     scores = np.full((len(_SCORES), len(methods), len(patterns.counts)), np.nan)
+    true_isotropy = np.empty(len(patterns.counts))
     for number, (counts, truth) in enumerate(zip(patterns.counts, patterns.phase, strict=True)):
         true_object = object_of(counts, truth)
         for row, find in enumerate(methods.values()):
             phase = find(counts[None])[0]
             losses = [score_phase(phase, truth, counts, weighting) for weighting in WEIGHTINGS]
-            scores[:, row, number] = *losses, *score_object(object_of(counts, phase), true_object)
+            found = score_object(object_of(counts, phase), true_object)
+            scores[:, row, number] = *losses, *found, isotropy(phase, counts)
+        true_isotropy[number] = isotropy(truth, counts)
         progress(1)
     data = xr.Dataset(
         {
@@ -112,6 +129,7 @@ def score_phases(
         },
         {"method": list(methods), "pattern": np.arange(len(patterns.counts))},
     )
+    data["true_isotropy"] = ("pattern", true_isotropy, {"units": "1"})
     kept: dict[str, Any] = {name: ("pattern", np.asarray(values)) for name, values in patterns.values.items()}
     return data.assign_coords(kept | {"cluster": ("pattern", patterns.cluster.astype(object))})
 

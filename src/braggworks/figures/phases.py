@@ -74,12 +74,16 @@ class RangeScores:
         (n,) span of the object's phase, in radians.
     wca, accuracy
         By method, (n,) each.
+    isotropy, true_isotropy
+        (n,) share of the amplitude that is coherent in shells of equal |q|: of the network's phase, and of the truth.
     """
 
     campaign: NDArray[np.str_]
     phase_range: NDArray[np.float64]
     wca: dict[str, NDArray[np.float64]]
     accuracy: dict[str, NDArray[np.float64]]
+    isotropy: NDArray[np.float64]
+    true_isotropy: NDArray[np.float64]
 
 
 @styled
@@ -143,7 +147,7 @@ def _column(axes: NDArray[np.object_], examples: PhaseExamples, index: int, look
 
 @styled
 def draw_range(scores: RangeScores, look: Look) -> Figure:
-    """Draw the mean loss and the mean accuracy against the phase range, by campaign.
+    """Draw the mean loss and accuracy against the phase range, by campaign, and how spherical phases are found.
 
     Parameters
     ----------
@@ -153,13 +157,21 @@ def draw_range(scores: RangeScores, look: Look) -> Figure:
         Not used: there is no image.
     """
     figure = new_figure(WIDE_MM, 84)
-    left, right = figure.subplots(1, 2)
+    left, middle, right = figure.subplots(1, 3)
     edges = np.linspace(0, np.ceil(scores.phase_range.max()), 9)
-    for axes, values, name in ((left, scores.wca, "loss WCA (1)"), (right, scores.accuracy, "accuracy (%)")):
+    for axes, values, name in ((left, scores.wca, "loss WCA (1)"), (middle, scores.accuracy, "accuracy (%)")):
         _curves(axes, scores, values, edges)
         axes.set_xlabel("phase range of the object (rad)")
         axes.set_ylabel(name)
         axes.grid(alpha=0.25, linewidth=0.5)
+    for number, campaign in enumerate(np.unique(scores.campaign)):
+        mine = scores.campaign == campaign
+        right.plot(
+            scores.true_isotropy[mine], scores.isotropy[mine], ".", color=SERIES[number % len(SERIES)], markersize=3
+        )
+    right.plot([0, 1], [0, 1], color="black", linewidth=0.6)
+    right.set(xlim=(0, 1), ylim=(0, 1), xlabel="isotropy of the true RSP (1)", ylabel="of the network's (1)")
+    right.grid(alpha=0.25, linewidth=0.5)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     figure.suptitle(

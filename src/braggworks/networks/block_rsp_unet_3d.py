@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from braggworks.config import NetworkConfig
 from braggworks.networks.base import PhaseNetwork
+from braggworks.networks.layers import angle
 
 _BLOCK = 4  # voxels per axis
 _VOXELS = _BLOCK**3
 _LEVELS = (64, 96, 112, 72)
 _GROUPS = 8
-_LEAST_SQUARE = 1e-3
 _SLOPE = 0.1  # of LeakyReLU
 
 
@@ -63,7 +63,7 @@ class BlockRspUNet3D(PhaseNetwork):
         for block in self.decoder:
             x = block(torch.cat([F.interpolate(x, scale_factor=2), skips.pop()], 1))
         real, imaginary = self.head(x).float().split(_VOXELS, 1)
-        return _angle(_from_blocks(real), _from_blocks(imaginary))
+        return angle(_from_blocks(real), _from_blocks(imaginary))
 
 
 class _Pair(nn.Module):
@@ -86,14 +86,6 @@ class _Pair(nn.Module):
         x = F.leaky_relu(self.norms[0](self.first(x)), _SLOPE)
         result: Tensor = x + F.leaky_relu(self.norms[1](self.second(x)), _SLOPE)
         return result
-
-
-def _angle(real: Tensor, imaginary: Tensor) -> Tensor:
-    """Return the angle of complex numbers, whose gradient stays finite where they vanish."""
-    a, b = real.detach(), imaginary.detach()
-    # Nothing but the gradient: its value is 0.
-    slope = (a * imaginary - b * real) / (a.square() + b.square() + _LEAST_SQUARE)
-    return torch.atan2(b, a) + slope
 
 
 def _to_blocks(x: Tensor) -> Tensor:

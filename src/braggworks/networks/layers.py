@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+_LEAST_SQUARE = 1e-3
+
 
 class SameConv3d(nn.Conv3d):
     """Convolution with zero padding that keeps the shape; an odd padding puts its extra voxel at the end of each axis.
@@ -87,6 +89,14 @@ class DilatedBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the input's and the convolutions' channels."""
         return torch.cat([x, *(layer(x) for layer in self.layers)], 1)
+
+
+def angle(real: Tensor, imaginary: Tensor) -> Tensor:
+    """Return the angle of complex numbers, in radians, whose gradient stays finite where they vanish."""
+    a, b = real.detach(), imaginary.detach()
+    # Nothing but the gradient: its value is 0.
+    slope = (a * imaginary - b * real) / (a.square() + b.square() + _LEAST_SQUARE)
+    return torch.atan2(b, a) + slope
 
 
 def _fold(kernel: int) -> tuple[Tensor, int, int]:

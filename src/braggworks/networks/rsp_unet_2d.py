@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from braggworks.config import NetworkConfig
 from braggworks.networks.base import PhaseNetwork
-from braggworks.networks.layers import scaled
+from braggworks.networks.layers import angle, scaled
 
 _ENCODER = (64, 128, 256, 512, 512, 512)
 _BOTTLENECK = 944
@@ -29,14 +29,17 @@ class RspUNet2D(PhaseNetwork):
     ----------
     width
         Factor on all channel counts but the last.
+    phasor
+        Give a complex number, whose angle is the phase: it can turn around points where the wave vanishes.
     """
 
     ndim: ClassVar[int] = 2
     memory_format: ClassVar[torch.memory_format] = torch.channels_last
     multiple: ClassVar[int] = 64
 
-    def __init__(self, width: float = 1.0) -> None:
+    def __init__(self, width: float = 1.0, *, phasor: bool = False) -> None:
         super().__init__()
+        self.phasor = phasor
         levels, (inner,) = scaled(_ENCODER, width), scaled((_BOTTLENECK,), width)
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         channels = 1
@@ -48,12 +51,12 @@ class RspUNet2D(PhaseNetwork):
         for outputs in levels[::-1]:
             self.decoder.append(nn.ConvTranspose2d(channels, outputs, 3, stride=2, padding=1, output_padding=1))
             channels = 2 * outputs
-        self.head = nn.Conv2d(channels, 1, 3, padding=1)
+        self.head = nn.Conv2d(channels, 2 if phasor else 1, 3, padding=1)
 
     @classmethod
     def from_config(cls, config: NetworkConfig) -> Self:
         """Build the network that a configuration describes."""
-        return cls(config.width)
+        return cls(config.width, phasor=config.phasor)
 
     def forward(self, values: Tensor) -> Tensor:
         """Return phases; see `PhaseNetwork`."""
@@ -65,4 +68,4 @@ class RspUNet2D(PhaseNetwork):
         for block in self.decoder:
             x = torch.cat([F.leaky_relu(block(x)), skips.pop()], 1)
         output: Tensor = self.head(x)
-        return output
+        return angle(output[:, :1].float(), output[:, 1:].float()) if self.phasor else output

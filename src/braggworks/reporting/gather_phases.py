@@ -27,6 +27,8 @@ def phase_records(evaluation: xr.Dataset, gate: dict[str, Any]) -> list[Record]:
             beside = beside_of(RSP_WCA) if (score, method) == ("wca", "network") else {}
             name = f"phase.{score}.{_slug(method)}"
             records.append(Record(name, mean, unit, low=low, high=high, n=n, seed=seed, **beside))
+    found, true = evaluation["isotropy"].sel({"method": "network"}).values, evaluation["true_isotropy"].values
+    records.append(Record("phase.isotropy.excess", float((found - true).mean()), "1", n=n))
     if gate.get("margin") is not None:
         interval = {key: gate[key] for key in ("low", "high", "n", "seed")}
         records.append(Record("phase.margin", gate["margin"], "1", **interval))

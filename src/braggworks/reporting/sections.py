@@ -109,7 +109,9 @@ _FIXED: dict[str, tuple[str, str]] = {
         "Loss and accuracy against phase range",
         "Held-out patterns by how far the phase of their object spans, and by campaign. WCA is the loss of the "
         "reciprocal-space phase weighted by the root of the counts; accuracy is that of the thesis, equation 4.5: the "
-        "mean of the correlation of the moduli and the coherence of the phases. After Masto's thesis, Fig. 4.46.",
+        "mean of the correlation of the moduli and the coherence of the phases. On the right, how far surfaces of "
+        "equal phase are spheres around the peak: above the line, the network makes them rounder than they are. After "
+        "Masto's thesis, Fig. 4.46, 4.50 and 4.51.",
     ),
     "intensity": (
         "Accuracy against intensity",

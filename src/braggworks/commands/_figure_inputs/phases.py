@@ -31,11 +31,12 @@ def read_range(path: str) -> RangeScores:
     """Return the scores of every held-out pattern. Raises `FileError`."""
     data = load_scores(path)
     with reading(path):
-        scores = [
+        wca, accuracy = (
             {str(method): data[name].sel({"method": method}).values for method in data["method"].values}
             for name in ("wca", "accuracy")
-        ]
-        return RangeScores(data["campaign"].values.astype(np.str_), data["phase_range"].values, *scores)
+        )
+        spheres = data["isotropy"].sel({"method": "network"}).values, data["true_isotropy"].values
+        return RangeScores(data["campaign"].values.astype(np.str_), data["phase_range"].values, wca, accuracy, *spheres)
 
 
 def read_methods(path: str) -> Methods:
