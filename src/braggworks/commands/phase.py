@@ -287,7 +287,7 @@ def _write(args: argparse.Namespace, config: PhasingConfig, work: Work, runs: li
         "kept": (np.array([next(k for k, each in enumerate(runs) if each is run) for run in kept]), "1"),
     }
     if work.geometry:
-        extra |= _laboratory(flat, support, work.geometry)
+        extra |= _laboratory(flat, support, extra["phase_uncertainty"][0], work.geometry)
     provenance = command_provenance(args.scan, args.weights, phasing=config.model_dump_json())
     attributes = {"window": list(work.grid.start), "bins": list(work.grid.bins), "provenance": provenance}
     write_phased(args.output, flat, support, work.scan, extra, **attributes)
@@ -323,7 +323,7 @@ def _phase_spread(objects: list[NDArray[Any]], mean: NDArray[Any], support: NDAr
 
 
 def _laboratory(
-    found: NDArray[Any], support: NDArray[np.bool_], geometry: Geometry
+    found: NDArray[Any], support: NDArray[np.bool_], spread: NDArray[Any], geometry: Geometry
 ) -> dict[str, tuple[NDArray[Any], str]]:
     """Return what is known of the crystal on cubes in the laboratory's frame."""
     import numpy as np
@@ -335,7 +335,9 @@ def _laboratory(
     g = float(np.linalg.norm(geometry.q))
     phase = unwrapped(cubes, inside)
     strain = strain_along(cubes, inside, geometry.q / g, g, voxel)
+    spread = orthogonal(np.nan_to_num(spread).astype(np.complex64), support, geometry)[0].real
     volumes = {
+        "phase_uncertainty": (np.where(inside & (spread > 0), spread, np.nan), "rad"),
         "modulus": (np.abs(cubes), "1"),
         "support": (inside.astype(np.int8), "1"),
         "phase": (phase, "rad"),

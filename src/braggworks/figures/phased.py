@@ -1,4 +1,4 @@
-"""A phased object: modulus, phase and strain in three slices, its surface, and how far its runs agree."""
+"""A phased object: modulus, phase, strain and uncertainty in three slices, its surface, and how far runs agree."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ class PhasedObject:
         (z, y, x), any scale, and radians; NaN outside the support.
     strain
         Along G, dimensionless, NaN where it is not known; None without a geometry.
+    uncertainty
+        Standard deviation of the phase over the runs, in radians, NaN where it is not known; None for a single run.
     support
         True inside.
     voxel_nm
@@ -53,6 +55,7 @@ class PhasedObject:
     modulus: NDArray[np.float64]
     phase: NDArray[np.float64]
     strain: NDArray[np.float64] | None
+    uncertainty: NDArray[np.float64] | None
     support: NDArray[np.bool_]
     voxel_nm: float | None
     prtf_q: NDArray[np.float64]
@@ -71,13 +74,13 @@ def draw(found: PhasedObject, look: Look) -> Figure:
     look
         Colour map of phases.
     """
-    rows = 2 if found.strain is None else 3
+    rows = 2 + (found.strain is not None) + (found.uncertainty is not None)
     figure = new_figure(WIDE_MM, 42 * rows + 12)
     grid = figure.add_gridspec(rows, 5, width_ratios=(1, 1, 1, 0.07, 1.4))
     slices = np.array([[figure.add_subplot(grid[row, column]) for column in range(3)] for row in range(rows)])
     for column, (axis, names) in enumerate(((0, "yx"), (1, "zx"), (2, "zy"))):
         images = _column(found, slices[:, column], axis, names, look)
-    _colorbars([figure.add_subplot(grid[row, 3]) for row in range(rows)], images)
+    _colorbars([figure.add_subplot(grid[row, 3]) for row in range(rows)], images, found)
     figure.suptitle(found.title)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)  # type: ignore[union-attr, call-arg]
     _surface(figure.add_subplot(grid[:-1, 4], projection="3d"), found, look)
@@ -110,6 +113,11 @@ def _column(found: PhasedObject, axes: NDArray[np.object_], axis: int, names: st
         strain = np.ma.masked_invalid(found.strain[cut])
         cmap = mpl.colormaps[DIVERGING_CMAP].with_extremes(bad=OUTSIDE_GREY)
         images.append(axes[2].imshow(strain, cmap=cmap, vmin=-largest, vmax=largest, **where))
+    if found.uncertainty is not None:
+        spread = np.ma.masked_invalid(found.uncertainty[cut])
+        most = float(np.nanquantile(found.uncertainty, _QUANTILE)) or 1e-9
+        shades = mpl.colormaps[look.intensity_cmap].with_extremes(bad=OUTSIDE_GREY)
+        images.append(axes[-1].imshow(spread, cmap=shades, vmin=0, vmax=most, **where))
     for each in axes[1:]:
         outline(each, support, extent)
     for each in axes:
@@ -125,14 +133,16 @@ def _reach(found: PhasedObject) -> float:
     return float(np.abs(inside).max() + 2) * (found.voxel_nm or 1.0)
 
 
-def _colorbars(axes: list[Axes], images: list[AxesImage]) -> None:
+def _colorbars(axes: list[Axes], images: list[AxesImage], found: PhasedObject) -> None:
     figure = axes[0].figure
     figure.colorbar(images[0], cax=axes[0]).set_label("modulus (1)")
     phase_colorbar(images[1], axes[1], cax=axes[1])
-    if len(images) > 2:
+    if found.strain is not None:
         bar = figure.colorbar(images[2], cax=axes[2])
         bar.ax.ticklabel_format(axis="y", scilimits=(-2, 2))
         bar.set_label("strain (1)")
+    if found.uncertainty is not None:
+        figure.colorbar(images[-1], cax=axes[-1]).set_label("phase uncertainty (rad)")
 
 
 def _wrapped(phase: NDArray[np.float64], limit: float) -> NDArray[np.float64]:

@@ -122,8 +122,9 @@ _FIXED: dict[str, tuple[str, str]] = {
         "The object",
         "What the filled scan is the diffraction of, by iterative phase retrieval from random starts: the first mode "
         "of the best runs by free log-likelihood. Strain is along the scattering vector, on cubes in the laboratory's "
-        "frame; without the scan's geometry, axes are those of the detector, and there is none. The curve is the "
-        "phase retrieval transfer function; the dotted line is 1/e.",
+        "frame; without the scan's geometry, axes are those of the detector, and there is none. The last row is the "
+        "standard deviation of the phase over the runs that were combined, the curve the phase retrieval transfer "
+        "function; the dotted line is 1/e.",
     ),
     "baselines": (
         "The gap, filled by every method",

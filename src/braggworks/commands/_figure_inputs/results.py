@@ -9,6 +9,7 @@ import h5py
 import hdf5plugin  # noqa: F401 - registers the compression of scans
 import networkx as nx
 import numpy as np
+from numpy.typing import NDArray
 
 from braggworks.commands._figure_inputs._common import load_scores, read_text, reading
 from braggworks.errors import FileError
@@ -168,10 +169,18 @@ def read_phased(path: str) -> PhasedObject:
             held = extra["laboratory"]
             modulus, phase, strain = (held[name][()].astype(np.float64) for name in ("modulus", "phase", "strain"))
             support, voxel = held["support"][()].astype(bool), float(held["voxel"][()]) / 10
-            return PhasedObject(modulus, phase, strain, support, voxel, **curve)
+            spread = held["phase_uncertainty"][()].astype(np.float64) if "phase_uncertainty" in held else None
+            return PhasedObject(modulus, phase, strain, _told(spread), support, voxel, **curve)
         image = file["entry_1/image_1"]
         modulus, support = np.abs(image["data"][()]).astype(np.float64), image["mask"][()].astype(bool)
-        return PhasedObject(modulus, extra["phase"][()].astype(np.float64), None, support, None, **curve)
+        phase = extra["phase"][()].astype(np.float64)
+        spread = extra["phase_uncertainty"][()].astype(np.float64) if "phase_uncertainty" in extra else None
+        return PhasedObject(modulus, phase, None, _told(spread), support, None, **curve)
+
+
+def _told(spread: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    """Return an uncertainty if there is any: a single run has none."""
+    return spread if spread is not None and np.isfinite(spread).any() else None
 
 
 def _peak(file: h5py.File, shape: tuple[int, ...]) -> tuple[int, int, int]:
