@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _SHIPPED = re.compile(
     r"inpaint\.(pcc\.gap\d+|error_removed\.gap\d+\.oversampling\d+|aps\.gap\d+\.from\d+|aps\.cells_above_best_baseline"
     r"|strain_ratio(\.oversampling\d+)?\.gap\d+|scan\.\w+)"
+    r"|phase\.(wca\.high_strain(\.\w+)?|gain\.\w+|range\.\w+|speedup\.network_er|cycles_ratio\.\d|aps\.consensus)"
 )
 
 
@@ -231,7 +232,7 @@ def sweep_records(sweep: xr.Dataset) -> list[Record]:
 
 
 def shipped_records(records: Iterable[Record]) -> list[Record]:
-    """Return what a reader wants of the benchmarks of the network that comes with the package."""
+    """Return what a reader wants of the benchmarks of the networks that come with the package."""
     return [record for record in records if _SHIPPED.fullmatch(record.name)]
 
 
