@@ -44,7 +44,7 @@ def compare(sweep: PhasingSweep, args: argparse.Namespace) -> xr.Dataset:
         )
     state = State(args.state, _identity(sweep, args))
     config = sweep.phasing
-    each = config.starts * (schedule_of(config).cycles + config.er)
+    each = config.starts * (schedule_of(config).cycles + 2 * config.er)
     interval = 0.1 if sys.stderr.isatty() else 5
     total = len(counts) * each
     with tqdm(total=total, initial=len(state.scores) * each, desc="sweep", unit="cycle", mininterval=interval) as bar:

@@ -81,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _whole(runs, "--seed", "seed", "N", "of the starts (0)")
     for name, cycles in (("hio", 400), ("raar", 1000), ("er", 300)):
         _whole(runs, f"--{name}", name, "N", f"cycles of {name} ({cycles})")
+    _whole(runs, "--refine-hio", "refine_hio", "N", "cycles of hio between the network and er, in rsp+er (0)")
     _whole(runs, "--detwin", "detwin", "N", "cycles in half the support (20)")
     support = parser.add_argument_group("the support")
     _pair(support, "--support-threshold", "support_threshold", ("LOW", "HIGH"), "shares of the rms modulus (0.3 0.4)")

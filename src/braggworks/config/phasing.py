@@ -34,6 +34,11 @@ class PhasingConfig(Model):
     hio: Cycles = Field(400, description="Cycles of hybrid input-output.")
     raar: Cycles = Field(1000, description="Cycles of relaxed averaged alternating reflections.")
     er: Cycles = Field(300, description="Cycles of error reduction.")
+    refine_hio: Cycles = Field(
+        0,
+        exclude_if=lambda value: not value,
+        description="Cycles of hybrid input-output between the network and ER, in rsp+er (not published).",
+    )
     detwin: Cycles = Field(20, description="Cycles of hybrid input-output in half the support, against the twin.")
     support_threshold: tuple[Share, Share] = Field(
         (0.3, 0.4), description="Shares of the rms modulus above which a voxel stays; each start draws its own."

@@ -26,8 +26,16 @@ from braggworks.seeds import generator
 
 Progress = Callable[[int], object]
 
-METHODS = ("network", "network + ER", "network + ER, best view", "iterative, one start", "iterative, best start")
-"""The last two and the third are the best by free log-likelihood, which is all that a person with a scan can tell."""
+METHODS = (
+    "network",
+    "network + ER",
+    "network + ER, best view",
+    "network + HIO + ER",
+    "network + HIO + ER, best view",
+    "iterative, one start",
+    "iterative, best start",
+)
+"""Best is the lowest free log-likelihood, which is all that a person with a scan can tell."""
 
 GAIN = ("network + ER, best view", "iterative, best start")
 
@@ -59,7 +67,8 @@ def compare_methods(
     phaser
         The network, for patterns of this size.
     config
-        Of iterative phase retrieval; the network has as many views as this has starts, and as many cycles of ER.
+        Of iterative phase retrieval; the network has as many views as this has starts, and as many cycles of ER, or,
+        with HIO, as many of both together, a third of them HIO.
     seed
         Of the starts, and of the voxels kept out.
     progress
@@ -79,12 +88,15 @@ def compare_methods(
     begun = time.monotonic()
     alone = object_of(counts, phaser.phases(counts[None])[0])
     network_seconds = time.monotonic() - begun
-    polish = schedule_of(config.model_copy(update={"method": "rsp+er"}))
-    views = [network_start(pattern, phaser, view, polish) for view in range(config.starts)]
+    polish = config.model_copy(update={"method": "rsp+er"})
+    hio = config.er // 3
+    polishes = [schedule_of(polish), schedule_of(polish.model_copy(update={"refine_hio": hio, "er": config.er - hio}))]
+    views = [network_start(pattern, phaser, view, polishes[0]) for view in range(config.starts)]
     schedule = schedule_of(config)
     random = [draw_start(pattern, schedule, seed, index) for index in range(config.starts)]
     objects, seconds = [alone], [network_seconds]
-    for steps, starts, before in ((polish, views, network_seconds), (schedule, random, 0.0)):
+    ways = [*((steps, views, network_seconds) for steps in polishes), (schedule, random, 0.0)]
+    for steps, starts, before in ways:
         begun = time.monotonic()
         runs = iterative.phase(pattern, steps, starts, progress, threads=threads)
         spent = time.monotonic() - begun

@@ -63,7 +63,7 @@ def draw(found: Methods, look: Look) -> Figure:
     for number, name in enumerate(found.methods):
         x = found.phase_range + step * (number - len(found.methods) / 2)
         mean, low, high = found.accuracy[:, number]
-        style = {"marker": _MARKERS[number], "color": SERIES[number], "label": name}
+        style = {"marker": _MARKERS[number], "color": SERIES[number % len(SERIES)], "label": name}
         left.errorbar(x, mean, yerr=_bars(mean, low, high), capsize=2, **style)
         middle.plot(x, 100 * found.success[number], **style)
     right.errorbar(found.phase_range, found.gain[0], yerr=_bars(*found.gain), capsize=2, marker="o", color="black")

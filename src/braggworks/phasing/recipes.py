@@ -21,7 +21,8 @@ def schedule_of(config: PhasingConfig, *, gpu: bool = False) -> Schedule:
         Whether PyNX has a GPU: its backend for processors knows no partial coherence.
     """
     if config.method == "rsp+er":
-        schedule, begin = refinement(config.er), config.er // 3
+        schedule = refinement(config.er, config.refine_hio)
+        begin = config.refine_hio or config.er // 3
     else:
         rule = SupportRule(
             threshold=config.support_threshold,

@@ -29,8 +29,8 @@ from braggworks.training.turns import turned, turned_back
 Float = NDArray[np.floating[Any]]
 Complex = NDArray[np.complexfloating[Any, Any]]
 
-_SMOOTH_PX = 1.0
-_LEVEL = 0.3  # of the largest smoothed modulus
+_SMOOTH_PX = 1.5
+_LEVEL = 0.12  # of the largest smoothed modulus; ER takes more away than it adds
 
 SHIPPED = Path(str(files("braggworks"))) / "weights" / "block_rsp_unet_3d" / "weights.safetensors"
 """Weights that come with the package; their card lies beside them."""
@@ -113,7 +113,7 @@ def object_of(counts: NDArray[Any], phase: Float) -> NDArray[np.complex64]:
 
 
 def support_of(found: Complex) -> NDArray[np.bool_]:
-    """Return where an object lies: the largest connected part in which its smoothed modulus is a third of its most."""
+    """Return where an object may lie: the largest connected part above an eighth of the largest smoothed modulus."""
     smooth = gaussian_filter(np.abs(found).astype(np.float32), _SMOOTH_PX)
     parts, _ = label(smooth > _LEVEL * smooth.max())
     sizes = np.bincount(parts.ravel())

@@ -130,8 +130,19 @@ def standard(
     return Schedule(kept, support or SupportRule(border_px=2, expand_px=(1, -2)))
 
 
-def refinement(er: int = 300) -> Schedule:
-    """Return the thesis's refinement of a network's object, 4.9: ER, with a support that changes little."""
+def refinement(er: int = 300, hio: int = 0) -> Schedule:
+    """Return the refinement of a network's object.
+
+    Parameters
+    ----------
+    er
+        Cycles of ER, as in the thesis, 4.9, with a support that changes little.
+    hio
+        Cycles of HIO before, in which, as later, the support follows freely: our own, for objects that are far from
+        the truth.
+    """
+    if hio:
+        return Schedule((Step("HIO", hio), Step("ER", er)), SupportRule((0.3, 0.3), (2.0, 1.0, hio + er), period=25))
     return Schedule((Step("ER", er),), SupportRule((0.3, 0.3), period=30, border_px=1, expand_px=(1, -1)))
 
 
