@@ -311,3 +311,38 @@ def test_a_stride_that_is_no_step(scan, tmp_path, fake, capsys, stride):
         inpaint(scan, tmp_path, "--stride", stride)
     assert stop.value.code == 2
     refused(capsys, tmp_path, "--stride")
+
+
+def test_a_mask_may_hold_truth_values(tmp_path, fake):
+    counts = pattern((32, 40, 40))
+    gap = np.zeros(counts.shape[1:], bool)
+    gap[:, 26:30] = True
+    write_scan(tmp_path / "scan.cxi", Scan(counts))
+    np.save(tmp_path / "mask.npy", gap)
+    assert inpaint(tmp_path / "scan.cxi", tmp_path, "--mask", str(tmp_path / "mask.npy")) == 0
+
+
+def test_a_mask_in_which_1_is_good_is_refused(tmp_path, fake, capsys):
+    counts = pattern((32, 40, 40))
+    good = np.ones(counts.shape[1:], np.uint8)
+    good[:, 26:30] = 0
+    write_scan(tmp_path / "scan.cxi", Scan(counts))
+    np.save(tmp_path / "mask.npy", good)
+    assert inpaint(tmp_path / "scan.cxi", tmp_path, "--mask", str(tmp_path / "mask.npy")) == 2
+    assert "the mask covers 90% of the voxels: check that 0 means good in it" in capsys.readouterr().err
+
+
+def test_an_output_that_is_a_folder_is_refused_before_any_work(scan, tmp_path, fake, capsys):
+    (tmp_path / "out.cxi").mkdir()
+    assert inpaint(scan, tmp_path, "--cut-cross", "4") == 2
+    assert "out.cxi cannot be written" in capsys.readouterr().err
+    assert not any((tmp_path / "out.cxi").iterdir())
+
+
+def test_a_detector_larger_than_the_frames_needs_their_place(tmp_path, fake, capsys):
+    counts = pattern((16, 300, 300))
+    write_scan(tmp_path / "scan.cxi", Scan(counts))
+    inpaint(tmp_path / "scan.cxi", tmp_path, "--mask", "maxipix", "--dry-run")
+    assert "warning: the frames are smaller than the Maxipix" in capsys.readouterr().err
+    inpaint(tmp_path / "scan.cxi", tmp_path, "--mask", "maxipix", "--roi-origin", "100", "90", "--dry-run")
+    assert "warning: the frames" not in capsys.readouterr().err

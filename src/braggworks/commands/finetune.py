@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from braggworks.networks import GapNetwork
     from braggworks.networks.plane_network import PlaneNetwork
     from braggworks.scans.scan import Scan
 
@@ -83,6 +82,7 @@ def run(args: argparse.Namespace) -> None:
 
     from braggworks.files import write_json
     from braggworks.inpainting.model import SHIPPED
+    from braggworks.networks import GapNetwork
     from braggworks.networks.plane_network import PlaneNetwork
     from braggworks.training.checkpoints import Weights, load_network, write_weights
 

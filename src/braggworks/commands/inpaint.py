@@ -22,6 +22,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from braggworks.commands._outputs import check_outputs
 from braggworks.commands._pictures import draw_with_figures
 from braggworks.commands._provenance import command_provenance
 from braggworks.commands._recipes import read_recipe
@@ -93,6 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the filled scan, and its scores."""
     work = _work(args)
+    check_outputs(args.output, args.picture, args.scores)
 
     import torch
 
@@ -170,7 +172,10 @@ def _accuracy(weights: str, width: int) -> str:
     if known is None:
         return "its accuracy here is not known"
     nearest, pcc = known
-    return f"at {nearest} px, the nearest width that it was tested on, its mean correlation is {pcc:.3f}"
+    return (
+        f"at {nearest} px, the nearest width that it was tested on, its mean correlation is {pcc:.3f} on bright "
+        "simulated patterns; expect less here"
+    )
 
 
 def _announce(scan: Scan, gap: Gap, inpainter: Inpainter, weights: str) -> None:
@@ -184,7 +189,9 @@ def _announce(scan: Scan, gap: Gap, inpainter: Inpainter, weights: str) -> None:
         low, high = inpainter.widths_px
         if not low <= slab.width <= high:
             print(f"warning: the network was trained on gaps of {low} to {high} px; {_accuracy(weights, slab.width)}")
-    print(f"{int(gap.mask.sum())} voxels to fill, in {steps} {inpainter.unit}s")
+    if scan.dark is not None or scan.white_field is not None:
+        print("note: dark and white field are not applied, nor kept: `braggworks scan` corrects, best before filling")
+    print(f"{int(gap.mask.sum())} voxels to fill, in {steps} {inpainter.unit}{'s' if steps != 1 else ''}")
 
 
 def _fill(scan: Scan, gap: Gap, inpainter: Inpainter) -> Inpainted:

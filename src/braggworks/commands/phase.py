@@ -20,17 +20,17 @@ import argparse
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from braggworks.commands._outputs import check_outputs
 from braggworks.commands._pictures import draw_with_figures
 from braggworks.commands._provenance import command_provenance
 from braggworks.commands._recipes import read_recipe, thread_count
 from braggworks.commands.scan import add_reading_arguments, read_usable
 from braggworks.config import PhasingConfig
-from braggworks.errors import ConfigError, FileError
+from braggworks.errors import ConfigError
 from braggworks.mistakes import mistake_sentence
 from braggworks.recipes import PhaseRecipe
 
@@ -122,10 +122,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _check_machine(args: argparse.Namespace) -> None:
     """Refuse, before anything is computed, a file that cannot be written or a device that is missing."""
-    for file in filter(None, (args.output, args.picture)):
-        folder = next((each for each in Path(file).absolute().parents if each.exists()), Path("/"))
-        if Path(file).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise FileError(f"{file} cannot be written: give the path of a file in a folder that you may write to.")
+    check_outputs(args.output, args.picture)
     if args.device == "cuda":
         import torch
 
@@ -182,7 +179,6 @@ def _work(args: argparse.Namespace, config: PhasingConfig) -> Work:
 
 
 def _free_memory() -> int:
-    import os
 
     return int(os.sysconf("SC_AVPHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
 

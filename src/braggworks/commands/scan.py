@@ -11,6 +11,7 @@ example:
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,13 @@ def read_usable(args: argparse.Namespace) -> Scan:
     scan = read_scan(args.scan, args.dataset, None if known else args.mask)
     if known:
         scan = with_known_mask(scan, known, tuple(args.roi_origin))
+        full = LAYOUTS[known].shape if known in LAYOUTS else scan.counts.shape[1:]
+        if not any(args.roi_origin) and tuple(full) != scan.counts.shape[1:]:
+            print(
+                f"warning: the frames are smaller than the {LAYOUTS[known].name} of {full[0]} x {full[1]} px and taken "
+                "for its first corner: give their first pixel with --roi-origin Y X",
+                file=sys.stderr,
+            )
     return usable(scan, bad_to_mask=args.bad_to_mask)
 
 

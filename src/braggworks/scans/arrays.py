@@ -164,7 +164,8 @@ def check(path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], n
         )
     if 0 in shape:
         raise ScanError(f"{where} is empty ({size}): give a file that holds frames.")
-    if dtype.kind not in "uif":
+    # A mask, which may have two dimensions, may hold truth values; counts may not.
+    if dtype.kind not in ("uifb" if 2 in ndims else "uif"):
         raise ScanError(f"{where} is of type {dtype}, not of real numbers: give detector counts.")
     if int(np.prod(shape, dtype=object)) > MAX_VOXELS:
         raise ScanError(f"{where} claims {size} voxels, above the limit of {MAX_VOXELS:.0e}: crop it first.")
@@ -173,8 +174,10 @@ def check(path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], n
 def _candidates(file: h5py.File, ndims: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
     found: list[tuple[str, tuple[int, ...]]] = []
 
+    kinds = "uifb" if 2 in ndims else "uif"
+
     def visit(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset) and item.ndim in ndims and item.dtype.kind in "uif":
+        if isinstance(item, h5py.Dataset) and item.ndim in ndims and item.dtype.kind in kinds:
             found.append((name, item.shape))
 
     file.visititems(visit)

@@ -48,7 +48,8 @@ def with_known_mask(scan: Scan, name: str, origin: tuple[int, int] = (0, 0)) -> 
         if not found.any():
             raise ScanError(
                 f"{scan.source} has no dead band: no run of full rows or columns without counts, with counts on both "
-                "sides. Give a --mask file of what was not measured, or a detector's name."
+                "sides. Give a --mask file of what was not measured, or a detector's name; bands of NaN or of negative "
+                "numbers are masked by --bad-to-mask instead."
             )
     else:
         try:

@@ -24,6 +24,9 @@ _WHITE_FIELDS = ("whitefield", "white_field", "flatfield")
 _MAX_ANGLES = 100_000
 
 
+_MOST_MASKED = 0.75  # beyond it a mask is taken for one in which 1 means good
+
+
 def read_scan(path: str | Path, dataset: str | None = None, mask: str | Path | None = None) -> Scan:
     """Read a scan.
 
@@ -87,6 +90,11 @@ def usable(scan: Scan, *, bad_to_mask: bool = False) -> Scan:
     hidden = gap | bad
     if hidden.all():
         raise ScanError(f"{scan.source}: the mask covers every voxel: check that 0 means good in it.")
+    if gap.mean() > _MOST_MASKED:
+        raise ScanError(
+            f"{scan.source}: the mask covers {gap.mean():.0%} of the voxels: check that 0 means good in it, or "
+            "crop the scan to what was measured."
+        )
     return replace(scan, counts=np.where(hidden, counts.dtype.type(0), counts), mask=hidden if hidden.any() else None)
 
 

@@ -1,0 +1,16 @@
+"""Files that a command will write, looked at before it computes anything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from braggworks.errors import FileError
+
+
+def check_outputs(*files: str | None) -> None:
+    """Raise `FileError` for a file that cannot be written; None is none."""
+    for file in filter(None, files):
+        folder = next((each for each in Path(file).absolute().parents if each.exists()), Path("/"))
+        if Path(file).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise FileError(f"{file} cannot be written: give the path of a file in a folder that you may write to.")
