@@ -38,6 +38,10 @@ BENCHMARKS = {
     "inpainting_speed": ("inpainting", "a whole scan against one window at a time, and the memory of a large scan"),
     "phasing_speed": ("phasing", "cycles of phase retrieval per second: ours, PyNX's CPU backend, bare transforms"),
     "phasing_scan": ("phasing", "the measured scan phased: agreement of runs, and of objects around a gap"),
+    "phasing_scan_network": (
+        "phasing",
+        "the measured scan phased from the network's object, against iterative phasing",
+    ),
     "phasing_network": ("phasing", "the network for phases: its loss on strained particles, and what it saves"),
     "phasing_ranges": ("phasing", "the refined network against iterative phasing, over phase ranges; four hours"),
     "inpainting_consistency": ("inpainting", "what a last step of consistency with the autocorrelation adds"),
@@ -56,6 +60,7 @@ NAMED = (
     "inpainting_speed",
     "inpainting_consistency",
     "phasing_scan",
+    "phasing_scan_network",
     "phasing_network",
     "phasing_ranges",
 )

@@ -56,19 +56,20 @@ def measure() -> Iterator[Record]:
     scan = Path(folder, FILE)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        whole = _phased(scan, scratch)
+        whole = phased(scan, scratch)
         yield from _agreement("phase.aps", whole, "ours")
-        yield from _agreement("phase.aps.full_coherence", _phased(scan, scratch, "--full-coherence"), "ours")
-        pynx = _phased(scan, scratch, "--method", "pynx")
+        yield from _agreement("phase.aps.full_coherence", phased(scan, scratch, "--full-coherence"), "ours")
+        pynx = phased(scan, scratch, "--method", "pynx")
         yield from _agreement("phase.aps.pynx", pynx, "PyNX's CPU backend, full coherence")
         yield from _likeness("phase.aps.pynx", pynx, whole)
         for how, path in _gapped(scan, scratch):
-            found = _phased(path, scratch)
+            found = phased(path, scratch)
             yield from _agreement(f"phase.aps.gap.{how}", found, f"cross gap of {GAP} px, {how}")
             yield from _likeness(f"phase.aps.gap.{how}", found, whole)
 
 
-def _phased(scan: Path, scratch: Path, *options: str) -> Found:
+def phased(scan: Path, scratch: Path, *options: str) -> Found:
+    """Call the command; options win over those of the module."""
     output = scratch / "object.cxi"
     command = [sys.executable, "-m", "braggworks", "phase", str(scan), "--out", str(output), "--seed", str(SEED)]
     begun = time.perf_counter()
