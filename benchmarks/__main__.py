@@ -40,7 +40,7 @@ BENCHMARKS = {
     "phasing_scan": ("phasing", "the measured scan phased: agreement of runs, and of objects around a gap"),
     "phasing_scan_network": (
         "phasing",
-        "the measured scan phased from the network's object, against iterative phasing",
+        "the measured scan phased from the network's object, and iteratively",
     ),
     "phasing_network": ("phasing", "the network for phases: its loss on strained particles, and what it saves"),
     "phasing_ranges": ("phasing", "the refined network against iterative phasing, over phase ranges; four hours"),
