@@ -23,7 +23,7 @@ from braggworks.networks.rsp_unet_2d import RspUNet2D
 from braggworks.phasing.alignment import likeness, twin
 from braggworks.phasing.grids import oversampling
 from braggworks.phasing.resampling import choose_network_grid
-from braggworks.phasing.rsp import Phaser, draw_rsp_start, filled, load_phaser, object_of, phase_of, support_of
+from braggworks.phasing.rsp import SHIPPED, Phaser, draw_rsp_start, filled, load_phaser, object_of, phase_of, support_of
 from braggworks.phasing.schedule import Pattern
 from braggworks.recipes import SweepRecipe
 from braggworks.training.checkpoints import Weights, load_network, write_weights
@@ -424,3 +424,12 @@ def test_a_stopped_comparison_goes_on(comparison: tuple[Path, list[str]], capsys
         np.testing.assert_allclose(again["accuracy"], data["accuracy"])
     assert State(str(folder / "state.json"), state["identity"]).scores
     assert not State(str(folder / "state.json"), "another sweep").scores
+
+
+def test_the_shipped_network_is_better_than_no_phase() -> None:
+    phaser = load_phaser(SHIPPED)
+    assert phaser.shape == (64, 64, 64)
+    truth = faceted(64, phase_range=4.0)
+    counts = np.random.default_rng(0).poisson(diffract(truth) * 1e4 / diffract(truth).max())
+    losses = [score_phase(phase, phase_of(truth), counts) for phase in (phaser.phases(counts[None])[0], 0 * counts)]
+    assert losses[0] < 0.8 * losses[1]
