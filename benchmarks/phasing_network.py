@@ -28,8 +28,9 @@ from braggworks.evaluation.phases import Patterns, score_object, score_phases
 from braggworks.evaluation.phasing_methods import network_start
 from braggworks.phasing import iterative
 from braggworks.phasing.likelihood import free_voxels
+from braggworks.phasing.objects import object_of
 from braggworks.phasing.recipes import schedule_of
-from braggworks.phasing.rsp import SHIPPED, load_phaser, object_of
+from braggworks.phasing.rsp import SHIPPED, load_phaser
 from braggworks.phasing.schedule import Pattern
 from braggworks.phasing.starts import draw_start
 from braggworks.records import Record

@@ -23,7 +23,7 @@ from braggworks.files import create_h5, write_json
 from braggworks.inpainting.interpolation import interpolate
 from braggworks.inpainting.patch_inpainter import PatchInpainter
 from braggworks.networks.patch_inpainter_3d import PatchInpainter3D
-from braggworks.phasing.rsp import phase_of
+from braggworks.phasing.objects import phase_of
 from braggworks.phasing.schedule import Pattern, Phased
 
 N = 32

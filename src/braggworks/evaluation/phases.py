@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from braggworks.evaluation.metrics import cluster_bootstrap
 from braggworks.phase_losses import Weighting, weighted_coherent_average
 from braggworks.phasing.alignment import align, correlation, likeness
-from braggworks.phasing.rsp import object_of
+from braggworks.phasing.objects import object_of
 
 Complex = NDArray[np.complexfloating[Any, Any]]
 Phases = Callable[[NDArray[Any]], NDArray[np.float32]]

@@ -18,8 +18,9 @@ from braggworks.evaluation.metrics import cluster_bootstrap
 from braggworks.evaluation.phases import SUCCESS, score_object
 from braggworks.phasing import iterative
 from braggworks.phasing.likelihood import free_voxels
+from braggworks.phasing.objects import object_of
 from braggworks.phasing.recipes import schedule_of
-from braggworks.phasing.rsp import Phaser, object_of, support_of
+from braggworks.phasing.rsp import Phaser, support_of
 from braggworks.phasing.schedule import Pattern, Phased, Schedule, Start
 from braggworks.phasing.starts import draw_start, scaled
 from braggworks.seeds import generator
@@ -94,7 +95,8 @@ def compare_methods(
     views = [network_start(pattern, phaser, view, polishes[0]) for view in range(config.starts)]
     schedule = schedule_of(config)
     random = [draw_start(pattern, schedule, seed, index) for index in range(config.starts)]
-    objects, seconds = [alone], [network_seconds]
+    objects: list[NDArray[Any]] = [alone]
+    seconds = [network_seconds]
     ways = [*((steps, views, network_seconds) for steps in polishes), (schedule, random, 0.0)]
     for steps, starts, before in ways:
         begun = time.monotonic()
@@ -155,7 +157,8 @@ def network_start(pattern: Pattern, phaser: Phaser, view: int, schedule: Schedul
     """Return the network's object of a pattern of its own size, seen from one view, as the start of a refinement."""
     found = object_of(pattern.counts, phaser.phases(pattern.counts[None], view)[0])
     support = support_of(found)
-    return Start(scaled(found * support, pattern), support, schedule.support.threshold[0])
+    start = scaled((found * support).astype(np.complex64), pattern)
+    return Start(start, support, schedule.support.threshold[0])
 
 
 def _best(runs: Sequence[Phased]) -> Phased:

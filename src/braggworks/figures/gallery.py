@@ -25,6 +25,7 @@ from braggworks.figures.style import (
     relative_colorbar,
     styled,
 )
+from braggworks.phasing.objects import object_of
 
 # Samples of a sheet of the task inpaint, by columns and rows, and rows of one of the task phase.
 COLUMNS, ROWS = 5, 3
@@ -91,25 +92,6 @@ def draw(sheet: Sheet, look: Look) -> Figure:
     if sheet.samples[0].phase is None:
         return _draw_counts(sheet, look)
     return _draw_phases(sheet, look)
-
-
-def object_of(counts: NDArray[np.integer], phase: NDArray[np.floating]) -> NDArray[np.complex128]:
-    """Return the object whose Fourier transform has the measured modulus and the phase of the label.
-
-    Parameters
-    ----------
-    counts
-        Whole pattern of any number of axes, peak at n//2.
-    phase
-        RSP, in radians, same shape.
-
-    Returns
-    -------
-    array, same shape
-        Object with phase -2 pi G.u, centred at n//2; F(q) = sum f exp(-2 pi i q.r).
-    """
-    amplitude = np.sqrt(counts.astype(np.float64)) * np.exp(1j * phase)
-    return np.asarray(np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(amplitude))))
 
 
 def support_of(modulus: NDArray[np.float64], level: float = _SUPPORT_LEVEL) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from braggworks.figures.style import COLOURS, WIDE_MM, Look, new_figure, styled
+from braggworks.figures.style import COLOURS, WIDE_MM, Look, error_bars, new_figure, styled
 from braggworks.reporting.published import INPAINTING_PCC
 
 _MARKERS = {"network": "o", "linear": "s", "cubic": "^", "nearest": "v"}
@@ -89,7 +89,7 @@ def _draw_accuracy(axes: Axes, sweep: Sweep) -> None:
         axes.errorbar(
             x,
             sweep.pcc[0, k],
-            yerr=_bars(sweep.pcc[:, k]),
+            yerr=error_bars(sweep.pcc[:, k]),
             marker=_MARKERS.get(name, "o"),
             color=COLOURS.get(name, "black"),
             label=name if name == "network" else f"{name} interpolation",
@@ -109,7 +109,7 @@ def _draw_gain(axes: Axes, sweep: Sweep, look: Look) -> None:
         axes.errorbar(
             counts * shift,
             sweep.gain[0, k],
-            yerr=_bars(sweep.gain[:, k]),
+            yerr=error_bars(sweep.gain[:, k]),
             marker="o",
             color=colour,
             label=f"{width} px",
@@ -120,8 +120,3 @@ def _draw_gain(axes: Axes, sweep: Sweep, look: Look) -> None:
     axes.set_xlabel("mean counts per voxel of the stratum (counts)")
     axes.set_ylabel("network − linear, PCC (dimensionless)")
     axes.legend(title="gap width", ncols=max(len(sweep.widths), 1), columnspacing=1.2, **_BELOW)
-
-
-def _bars(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return lengths of error bars from (mean, low, high); zero where an interval is not defined."""
-    return np.asarray(np.nan_to_num(np.clip([values[0] - values[1], values[2] - values[0]], 0, None)))

@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from braggworks.figures.gallery import object_of, support_of
+from braggworks.figures.gallery import support_of
 from braggworks.figures.phases import PhaseExamples, around, central, nearest
-from braggworks.figures.style import COLOURS, OUTSIDE_GREY, WIDE_MM, Look, corner_text, new_figure, styled
+from braggworks.figures.style import COLOURS, OUTSIDE_GREY, WIDE_MM, Look, corner_text, error_bars, new_figure, styled
 from braggworks.phasing.alignment import align
+from braggworks.phasing.objects import object_of
 
 _FLAT = "flat phase"
 _ROWS = ("RSP (rad)", "modulus (1)", "phase (rad)")
@@ -69,10 +70,9 @@ def draw(study: PhaseStudy, look: Look) -> Figure:
 
 
 def _dots(axes: Axes, scores: Mapping[str, NDArray[np.float64]], label: str) -> None:
-    for row, (name, (mean, low, high)) in enumerate(scores.items()):
+    for row, (name, score) in enumerate(scores.items()):
         colour = COLOURS["linear"] if name == _FLAT else COLOURS["network"]
-        bars = np.nan_to_num(np.clip([[mean - low], [high - mean]], 0, None))
-        axes.errorbar([mean], [row], xerr=bars, marker="o", color=colour, capsize=2)
+        axes.errorbar([score[0]], [row], xerr=error_bars(score[:, None]), marker="o", color=colour, capsize=2)
     axes.set_yticks(range(len(scores)), labels=list(scores))
     axes.set_xlabel(label)
     axes.grid(alpha=0.25, linewidth=0.5)
@@ -82,13 +82,13 @@ def _pictures(grid: NDArray[np.object_], study: PhaseStudy, look: Look) -> None:
     first = next(iter(study.examples.values()))
     index = int(np.argsort(first.phase_range)[len(first.phase_range) // 2])
     counts, truth = first.counts[index], first.phase[index]
-    true_object = object_of(counts.astype(np.int64), truth)
+    true_object = object_of(counts, truth)
     box = around(support_of(np.abs(central(true_object))))
     _column(grid[:, 0], truth, true_object, box, look)
     grid[0, 0].set_title(f"truth, {first.phase_range[index]:.1f} rad", fontsize=7)
     for column, (name, examples) in zip(grid.T[1:], study.examples.items(), strict=True):
         found = examples.network[index]
-        moved = align(object_of(counts.astype(np.int64), found), true_object)
+        moved = align(object_of(counts, found), true_object)
         _column(column, nearest(found, truth, counts), moved, box, look)
         column[0].set_title(name.replace("-", "\n", 2), fontsize=7, linespacing=1.0)
         corner_text(column[0], f"{examples.wca[index]:.2f}")

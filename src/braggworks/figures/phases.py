@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from braggworks.figures.gallery import object_of, support_of
+from braggworks.figures.gallery import support_of
 from braggworks.figures.style import (
     OUTSIDE_GREY,
     SERIES,
@@ -25,6 +25,7 @@ from braggworks.figures.style import (
     styled,
 )
 from braggworks.phasing.alignment import align
+from braggworks.phasing.objects import object_of
 
 _MOST = 5
 _MARGIN = 3
@@ -116,8 +117,8 @@ def draw_examples(examples: PhaseExamples, look: Look) -> Figure:
 
 def _column(axes: NDArray[np.object_], examples: PhaseExamples, index: int, look: Look) -> list[AxesImage]:
     counts, truth, found = examples.counts[index], examples.phase[index], examples.network[index]
-    true_object = object_of(counts.astype(np.int64), truth)
-    moved = align(object_of(counts.astype(np.int64), found), true_object)
+    true_object = object_of(counts, truth)
+    moved = align(object_of(counts, found), true_object)
     shown = nearest(found, truth, counts)
     images = [axes[0].imshow(central(counts), norm=counts_norm(float(counts.max())), cmap=counts_cmap(look))]
     cyclic = {"cmap": look.phase_cmap, "vmin": -np.pi, "vmax": np.pi, "interpolation": "nearest"}

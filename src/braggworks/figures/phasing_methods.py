@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from braggworks.figures.style import SERIES, WIDE_MM, Look, new_figure, panel_title, styled
+from braggworks.figures.style import SERIES, WIDE_MM, Look, error_bars, new_figure, panel_title, styled
 
 _MARKERS = "osD^vP*"
 
@@ -62,11 +62,11 @@ def draw(found: Methods, look: Look) -> Figure:
     step = 0.1 * float(np.ptp(found.phase_range) or 1) / max(len(found.phase_range), 1)
     for number, name in enumerate(found.methods):
         x = found.phase_range + step * (number - len(found.methods) / 2)
-        mean, low, high = found.accuracy[:, number]
+        mean = found.accuracy[0, number]
         style = {"marker": _MARKERS[number], "color": SERIES[number % len(SERIES)], "label": name}
-        left.errorbar(x, mean, yerr=_bars(mean, low, high), capsize=2, **style)
+        left.errorbar(x, mean, yerr=error_bars(found.accuracy[:, number]), capsize=2, **style)
         middle.plot(x, 100 * found.success[number], **style)
-    right.errorbar(found.phase_range, found.gain[0], yerr=_bars(*found.gain), capsize=2, marker="o", color="black")
+    right.errorbar(found.phase_range, found.gain[0], yerr=error_bars(found.gain), capsize=2, marker="o", color="black")
     right.axhline(0, color="black", linewidth=0.6)
     names = ("accuracy (%)", "overlap above 0.9 (% of objects)", "gain in accuracy (percentage points)")
     titles = ("accuracy", "objects found", "best view − best start")
@@ -82,7 +82,3 @@ def draw(found: Methods, look: Look) -> Figure:
         "bars: 95 % bootstrap interval over particles"
     )
     return figure
-
-
-def _bars(mean: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.nan_to_num(np.clip([mean - low, high - mean], 0, None)))

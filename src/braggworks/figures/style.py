@@ -248,3 +248,8 @@ def corner_text(axes: Axes, text: str, colour: str = "white") -> None:
     axes.text(
         0.03, 0.97, text, transform=axes.transAxes, ha="left", va="top", color=colour, fontsize=7, bbox=plate, zorder=5
     )
+
+
+def error_bars(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return lengths of error bars from (mean, low, high); zero where an interval is not defined."""
+    return np.asarray(np.nan_to_num(np.clip([values[0] - values[1], values[2] - values[0]], 0, None)))

@@ -16,6 +16,18 @@ Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 
 
+def object_of(counts: NDArray[Any], phase: NDArray[Any]) -> NDArray[np.complex128]:
+    """Return the object of measured moduli and a phase, of the scale of the counts (Masto's thesis, equation 4.1)."""
+    wave = np.sqrt(np.asarray(counts, np.float64)) * np.exp(1j * np.asarray(phase, np.float64))
+    return np.asarray(np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(wave), norm="ortho")))
+
+
+def phase_of(found: Complex) -> NDArray[np.float32]:
+    """Return the reciprocal-space phase of an object: the inverse of `object_of`."""
+    wave = np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(found), norm="ortho"))
+    return np.asarray(np.angle(wave), np.float32)
+
+
 def centred(found: Complex, support: Bool) -> tuple[Complex, Bool]:
     """Return the object and its support moved, by whole voxels, so that the support's centre of mass is at n // 2."""
     shift, axes = [], tuple(range(found.ndim))

@@ -19,6 +19,7 @@ from scipy.ndimage import binary_fill_holes, gaussian_filter, label
 from braggworks.errors import PhasingError
 from braggworks.inpainting.interpolation import interpolate_batch
 from braggworks.networks import PhaseNetwork
+from braggworks.phasing.objects import object_of
 from braggworks.phasing.resampling import NetworkGrid
 from braggworks.phasing.schedule import Pattern, Start
 from braggworks.phasing.starts import scaled
@@ -105,13 +106,6 @@ def load_phaser(path: str | Path) -> Phaser:
     return Phaser(network, weights.patch)
 
 
-def object_of(counts: NDArray[Any], phase: Float) -> NDArray[np.complex64]:
-    """Return the object of measured moduli and a phase, of the scale of the counts (Masto's thesis, equation 4.1)."""
-    wave = np.sqrt(np.asarray(counts, np.float32)) * np.exp(1j * np.asarray(phase, np.float32))
-    found = np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(wave), norm="ortho"))
-    return found.astype(np.complex64)
-
-
 def support_of(found: Complex) -> NDArray[np.bool_]:
     """Return where an object may lie: the largest connected part above an eighth of the largest smoothed modulus."""
     smooth = gaussian_filter(np.abs(found).astype(np.float32), _SMOOTH_PX)
@@ -154,9 +148,3 @@ def filled(pattern: Pattern) -> NDArray[np.float32]:
         return np.asarray(pattern.counts, np.float32)
     logs = interpolate_batch(np.log1p(pattern.counts, dtype=np.float32)[None], pattern.mask[None], "linear")[0]
     return np.where(pattern.mask, np.expm1(np.maximum(logs, 0)), pattern.counts).astype(np.float32)
-
-
-def phase_of(found: Complex) -> NDArray[np.float32]:
-    """Return the reciprocal-space phase of an object: the inverse of `object_of`."""
-    wave = np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(found), norm="ortho"))
-    return np.asarray(np.angle(wave), np.float32)
