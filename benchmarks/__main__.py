@@ -36,6 +36,8 @@ BENCHMARKS = {
     "inpainting_scan": ("inpainting", "gaps cut into a measured scan, the network against every baseline"),
     "inpainting_strain": ("inpainting", "strain artefacts of objects whose diffraction has a gap, or a filled one"),
     "inpainting_speed": ("inpainting", "a whole scan against one window at a time, and the memory of a large scan"),
+    "inpainting_masking": ("inpainting", "what phasing makes of a gap left free, taken for zeros, or filled"),
+    "inpainting_finetune": ("inpainting", "what a little training on the measured scan adds on its held-out part"),
     "phasing_speed": ("phasing", "cycles of phase retrieval per second: ours, PyNX's CPU backend, bare transforms"),
     "phasing_scan": ("phasing", "the measured scan phased: agreement of runs, and of objects around a gap"),
     "phasing_scan_network": (
@@ -59,6 +61,8 @@ NAMED = (
     "inpainting_strain",
     "inpainting_speed",
     "inpainting_consistency",
+    "inpainting_masking",
+    "inpainting_finetune",
     "phasing_scan",
     "phasing_scan_network",
     "phasing_network",

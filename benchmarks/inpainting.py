@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from braggworks.evaluation.gap_protocol import draw_patches, smooth
-from braggworks.evaluation.metrics import class_means, cluster_bootstrap, pcc, strata
+from braggworks.evaluation.metrics import class_bootstrap, pcc, strata
 from braggworks.evaluation.sweeps import centre_gap, interpolation
 from braggworks.inpainting.model import SHIPPED, Inpainter, load_inpainter
 from braggworks.inpainting.slab_inpainter import SlabInpainter
@@ -80,13 +80,11 @@ def _cell(
     sums = patches.sum(axis=(1, 2, 3), dtype=np.float64)
     for name, found in scores.items():
         stem = "inpaint.pcc" if name == "network" else f"inpaint.pcc.{name}"
-        interval = cluster_bootstrap(found, particle, SEED)
+        interval = class_bootstrap(found, sums, particle, SEED)
         published = PUBLISHED.get(width) if ratio == OVERSAMPLINGS[0] and name == "network" and not noisy else None
-        value = float(class_means(found, sums).mean())
-        text = f"mean over 20 classes of intensity; plain mean {interval.mean:.4f}{kind}, oversampling {ratio}"
-        # The interval is that of the plain mean, moved to the mean over classes.
-        bounds = {"low": interval.low + value - interval.mean, "high": interval.high + value - interval.mean}
-        yield Record(f"{stem}.{suffix}", value, "1", published=published, source=text, **bounds, **about)
+        text = f"mean over 20 classes of intensity; plain mean {np.nanmean(found):.4f}{kind}, oversampling {ratio}"
+        bounds = {"low": interval.low, "high": interval.high}
+        yield Record(f"{stem}.{suffix}", interval.mean, "1", published=published, source=text, **bounds, **about)
     errors = {name: 1 - float(np.nanmean(found)) for name, found in scores.items()}
     removed = 1 - errors["network"] / errors["linear"]
     tail = f"gap{width}.oversampling{ratio}{'.poisson' if noisy else ''}"

@@ -1,12 +1,14 @@
 """How well gaps that are cut into a measured scan are filled, by width and distance from the peak.
 
 The scan is the 128^3 crop around the maximum of aps34idc_au_scan54.cxi in the folder BRAGGWORKS_TEST_DATA. A gap is a
-slab normal to the last axis, whose first pixel lies so many pixels from the peak; the correlation of log(1 + counts) is
-that of all its voxels. The weights are those that BRAGGWORKS_WEIGHTS names, or those of the package.
+slab whose first pixel lies so many pixels from the peak; the correlation of log(1 + counts) is that of all its voxels.
+Names without a side are of slabs normal to x, beyond the peak; on the other five sides, cells that do not fit into the
+crop are left out. The weights are those that BRAGGWORKS_WEIGHTS names, or those of the package.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +31,15 @@ from braggworks.scans.readers import read_scan, usable
 
 SCAN, CROP = "aps34idc_au_scan54.cxi", 128
 WIDTHS, STARTS = (3, 6, 12, 38), (6, 12, 20)
+# Axis and direction from the peak, by the records' name; the axis z is the rocking angle.
+SIDES = {
+    "": (2, 1),
+    "x_minus.": (2, -1),
+    "y_plus.": (1, 1),
+    "y_minus.": (1, -1),
+    "z_plus.": (0, 1),
+    "z_minus.": (0, -1),
+}
 Fill = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.floating[Any]]]
 
 
@@ -41,24 +52,38 @@ def measure() -> Iterator[Record]:
     methods["total_variation"] = _on_logs(fill_total_variation)
     methods["predictor"] = _on_logs(predict_gaps)
     methods["network"] = lambda values, mask: inpainter.fill_scan(values, mask).counts
-    above, seconds = 0, []
-    for width in WIDTHS:
-        for start in STARTS:
-            mask = np.zeros(counts.shape, bool)
-            mask[..., peak[2] + start : peak[2] + start + width] = True
+    seconds: list[float] = []
+    for side, (axis, sign) in SIDES.items():
+        above = cells = 0
+        for width, start in itertools.product(WIDTHS, STARTS):
+            first = peak[axis] + start if sign > 0 else peak[axis] - start - width + 1
+            mask = _slab(counts.shape, axis, first, width)
+            if mask is None:
+                continue
             scores = {}
-            for name, fill in tqdm(methods.items(), desc=f"{width} px from {start}", leave=False, mininterval=10):
+            for name, fill in tqdm(methods.items(), desc=f"{side}{width} px from {start}", leave=False, mininterval=10):
                 begun = time.perf_counter()
                 filled = fill(np.where(mask, np.float32(0), counts), mask)
                 seconds += [time.perf_counter() - begun] if name == "network" else []
                 scores[name] = float(pcc(np.log1p(counts)[None], np.log1p(filled)[None], mask[None])[0])
             for name, score in scores.items():
-                stem = "inpaint.aps" if name == "network" else f"inpaint.aps.{name}"
-                yield Record(f"{stem}.gap{width}.from{start}", score, "1", n=int(mask.sum()), source="PCC in the gap")
+                stem = f"inpaint.aps.{side}" if name == "network" else f"inpaint.aps.{side}{name}."
+                yield Record(f"{stem}gap{width}.from{start}", score, "1", n=int(mask.sum()), source="PCC in the gap")
             above += scores["network"] > max(score for name, score in scores.items() if name != "network")
-    cells = len(WIDTHS) * len(STARTS)
-    yield Record("inpaint.aps.cells_above_best_baseline", above, "cells", n=cells, source=f"of {cells}")
-    yield Record("inpaint.aps.seconds", float(np.median(seconds)), "s", n=cells, source="one slab of 128^2 pixels")
+            cells += 1
+        name = f"inpaint.aps.{side}cells_above_best_baseline"
+        yield Record(name, above, "cells", n=cells, source=f"of {cells}")
+    about = "one slab of 128^2 pixels"
+    yield Record("inpaint.aps.seconds", float(np.median(seconds)), "s", n=len(seconds), source=about)
+
+
+def _slab(shape: tuple[int, ...], axis: int, first: int, width: int) -> NDArray[np.bool_] | None:
+    """Return a slab, or None where it and a measured plane on either side of it do not fit."""
+    if first < 1 or first + width >= shape[axis]:
+        return None
+    mask = np.zeros(shape, bool)
+    np.moveaxis(mask, axis, 0)[first : first + width] = True
+    return mask
 
 
 def _crop() -> tuple[NDArray[np.float32], tuple[int, int, int]]:

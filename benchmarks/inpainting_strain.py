@@ -16,6 +16,8 @@ from tqdm import tqdm
 
 from benchmarks.inpainting import named_inpainter, simulated_amplitudes
 from braggworks.evaluation.gap_artefacts import Diffracted, score_artefacts, whole_fills
+from braggworks.inpainting.slab_inpainter import SlabInpainter
+from braggworks.networks.plane_network import PlaneNetwork
 from braggworks.records import Record
 
 RATIOS, OFFSET = (6, 3), 8
@@ -33,13 +35,16 @@ def measure() -> Iterator[Record]:
 
 def _ratios(oversampling: int) -> Iterator[Record]:
     inpainter = named_inpainter()
+    # Untrained, the plane network is the band limit, and the smoothest continuation where that says nothing.
+    untrained = SlabInpainter(PlaneNetwork(), inpainter.widths_px)
+    fills = whole_fills(inpainter) | {"band": lambda counts, mask: untrained.fill_scan(counts, mask).counts}
     particles = [Diffracted(amplitude, float(G), VOXEL) for amplitude in simulated_amplitudes(oversampling)]
     tail = "" if oversampling == RATIOS[0] else f".oversampling{oversampling}"
     with tqdm(total=len(particles) * len(WIDTHS), desc=f"strain, {oversampling}", mininterval=10) as bar:
-        found = score_artefacts(particles, whole_fills(inpainter), WIDTHS, OFFSET, bar.update)["rmse"]
+        found = score_artefacts(particles, fills, WIDTHS, OFFSET, bar.update)["rmse"]
     for width in WIDTHS:
-        rmse = {name: found.sel({"method": name, "gap_width": width}).values for name in ("gap", "linear", "network")}
-        for name, column in (("", "network"), (".linear", "linear")):
+        rmse = {name: found.sel({"method": name, "gap_width": width}).values for name in ("gap", *fills)}
+        for name, column in (("", "network"), (".linear", "linear"), (".band", "band")):
             ratios = rmse["gap"] / rmse[column]
             about = f"of the mean RMSE; range over {len(ratios)} particles, oversampling {oversampling}"
             yield Record(

@@ -14,13 +14,12 @@ from pathlib import Path
 
 import xarray as xr
 
+from benchmarks._sweeps import swept
 from benchmarks.phasing_network import weights
 from braggworks.config import PhasingSweep, load_config
 from braggworks.evaluation.phasing_methods import GAIN
-from braggworks.recipes import SweepRecipe
 from braggworks.records import Record
 from braggworks.reporting.gather_phases import phasing_records
-from braggworks.versions import STAGE_VERSIONS
 
 FOLDER = Path("results/benchmarks/phasing_ranges")
 NAMES = {"gaussians": "two_gaussians", "cosines": "two_cosines", "random-field": "random_field"}
@@ -44,12 +43,7 @@ def _swept(sweep: PhasingSweep) -> xr.Dataset:
     if not shard.exists():
         simulate = ["simulate", "--campaign", campaign, "--batch", "0", "--output", str(shard)]
         subprocess.run([*braggworks, *simulate], check=True)
-    recipe = SweepRecipe(version=STAGE_VERSIONS["sweep"], sweep=sweep, scan=None).to_json()
-    files = ["--weights", str(weights()), "--output", str(output), "--state", str(output.with_suffix(".json"))]
-    threads = str(len(os.sched_getaffinity(0)))
-    subprocess.run([*braggworks, "sweep", str(shard), "--recipe", recipe, *files, "--threads", threads], check=True)
-    with xr.open_dataset(output, engine="h5netcdf") as data:
-        return data.load()
+    return swept(sweep, shard, weights(), output, output.with_suffix(".json"))
 
 
 def _records(kind: str, data: xr.Dataset) -> Iterator[Record]:

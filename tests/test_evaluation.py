@@ -13,7 +13,7 @@ from braggworks.config import BarConfig, EvaluationConfig, Release, SplitConfig
 from braggworks.datasets.manifests import build_manifest
 from braggworks.datasets.patterns import write_shard
 from braggworks.errors import ConfigError
-from braggworks.evaluation.metrics import class_means, cluster_bootstrap, pcc, strata
+from braggworks.evaluation.metrics import class_bootstrap, class_means, cluster_bootstrap, pcc, strata
 from braggworks.evaluation.sweeps import (
     Patches,
     centre_gap,
@@ -61,6 +61,22 @@ def test_classes_of_intensity_count_alike_however_many_patches_they_hold():
     intensity = np.array([1.0, 1.0, 1.0, 10.0, 100.0])
     scores = np.array([0.1, 0.2, np.nan, 0.5, 0.9])
     np.testing.assert_allclose(class_means(scores, intensity, 3), [0.15, 0.5, 0.9])
+
+
+def test_the_interval_of_the_mean_over_classes_draws_clusters_and_holds_that_mean() -> None:
+    rng = np.random.default_rng(2)
+    cluster = np.repeat(np.arange(10), 30)
+    intensity = np.exp(rng.uniform(0, 9, 300))
+    scores = np.clip(0.7 + 0.1 * rng.standard_normal(10)[cluster] + 0.02 * np.log(intensity), -1, 1)
+    scores[5] = np.nan
+    found = class_bootstrap(scores, intensity, cluster, seed=1)
+    assert found.mean == pytest.approx(class_means(scores, intensity).mean())
+    assert found.low < found.mean < found.high < 1
+    assert found.n == 299
+    # Clusters that are alike leave nothing open; one cluster says nothing about others.
+    alike = class_bootstrap(np.tile(scores[30:60], 10), np.tile(intensity[30:60], 10), cluster, seed=1)
+    assert alike.high - alike.low < 1e-12
+    assert np.isnan(class_bootstrap(scores, intensity, np.zeros(300), seed=1).low)
 
 
 def test_bootstrap_follows_the_clusters_not_the_patches():

@@ -12,7 +12,7 @@ STAGE_VERSIONS: dict[str, int] = {
     "manifest": 2,
     "train": 3,
     "evaluate": 2,
-    "sweep": 2,
+    "sweep": 3,
     "compare": 1,
     "scan": 1,
     "inpaint": 2,

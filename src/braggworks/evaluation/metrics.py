@@ -139,8 +139,54 @@ def class_means(
         How many classes there are between the lowest and the highest intensity.
     """
     defined = np.isfinite(scores)
-    logs = np.log(np.maximum(intensity[defined], np.finfo(float).tiny))
-    edges = np.linspace(logs.min(), logs.max(), classes + 1)[1:-1]
-    member = np.digitize(logs, edges)
+    member = _class_of(intensity[defined], classes)
     sums, sizes = np.bincount(member, scores[defined]), np.bincount(member)
     return np.asarray(sums[sizes > 0] / sizes[sizes > 0])
+
+
+def class_bootstrap(
+    scores: NDArray[np.float64],
+    intensity: NDArray[np.float64],
+    clusters: NDArray[Any],
+    seed: int,
+    resamples: int = 2000,
+) -> Interval:
+    """Mean over `CLASSES` classes of intensity, with a 95 % percentile bootstrap interval that draws whole clusters.
+
+    Parameters
+    ----------
+    scores
+        (n,) scores; NaN marks an undefined one, which is left out.
+    intensity
+        (n,) summed intensity of each patch; the classes are those of all patches, whichever clusters are drawn.
+    clusters, seed, resamples
+        As for `cluster_bootstrap`.
+
+    Returns
+    -------
+    Interval
+        Of the mean over classes; a class of which no cluster was drawn is left out of that draw.
+    """
+    defined = np.isfinite(scores)
+    n = int(defined.sum())
+    if n == 0:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    found, member = scores[defined], _class_of(intensity[defined], CLASSES)
+    mean = float(class_means(scores, intensity).mean())
+    names, cluster = np.unique(clusters[defined], return_inverse=True)
+    if len(names) < 2:
+        return Interval(mean, np.nan, np.nan, n)
+    sums, sizes = np.zeros((2, len(names), CLASSES))
+    np.add.at(sums, (cluster, member), found)
+    np.add.at(sizes, (cluster, member), 1)
+    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)
+    total, number = drawn @ sums, drawn @ sizes
+    held = number > 0
+    means = np.where(held, total / np.where(held, number, 1), 0).sum(axis=1) / held.sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(mean, float(low), float(high), n)
+
+
+def _class_of(intensity: NDArray[np.float64], classes: int) -> NDArray[np.intp]:
+    logs = np.log(np.maximum(intensity, np.finfo(float).tiny))
+    return np.digitize(logs, np.linspace(logs.min(), logs.max(), classes + 1)[1:-1])

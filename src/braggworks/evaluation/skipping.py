@@ -40,10 +40,13 @@ def score_skipping(
     Returns
     -------
     xarray.Dataset
-        By skipped: ``seconds``; ``error``, the sum of |log(1 + counts) - truth| over the gap; ``pcc``; ``windows``.
+        By skipped: ``seconds``; ``error``, the sum of |log(1 + counts) - truth| over the gap; ``pcc``; ``windows``; and
+        ``plane``, the counts (z, y) in the middle of the gap's arm normal to x, whose measured ones are ``measured``.
     """
+    full = np.flatnonzero(gap.all(axis=(0, 1)))
+    middle = int(full[len(full) // 2]) if len(full) else int(gap.sum(axis=(0, 1)).argmax())
     truth = np.log1p(measured[gap].astype(np.float64))
-    rows = []
+    rows, planes = [], []
     for number in skipped:
         inpainter = load(number + 1)
         began = time.perf_counter()
@@ -52,9 +55,14 @@ def score_skipping(
         values = np.log1p(np.maximum(found.counts[gap], 0).astype(np.float64))
         score = pcc(truth[None], values[None], np.ones((1, len(truth)), bool)).item()
         rows.append((seconds, float(np.abs(values - truth).sum()), score, found.steps))
+        planes.append(found.counts[..., middle])
         progress(1)
     units = {"seconds": "s", "error": "1", "pcc": "1", "windows": "windows"}
     columns = zip(units.items(), zip(*rows, strict=True), strict=True)
     data = {name: ("skipped", np.array(values), {"units": unit}) for (name, unit), values in columns}
     coordinate = ("skipped", list(skipped), {"units": "px"})
-    return xr.Dataset(data, {"skipped": coordinate}, {"kind": "skipped", "voxels": int(gap.sum())})
+    shown = {
+        "plane": (("skipped", "z", "y"), np.stack(planes).astype(np.float32), {"units": "counts"}),
+        "measured": (("z", "y"), measured[..., middle].astype(np.float32), {"units": "counts"}),
+    }
+    return xr.Dataset(data | shown, {"skipped": coordinate}, {"kind": "skipped", "voxels": int(gap.sum())})

@@ -7,13 +7,23 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from braggworks.figures.style import COLOURS, WIDE_MM, Look, new_figure, styled
+from braggworks.figures.style import (
+    COLOURS,
+    WIDE_MM,
+    Look,
+    counts_cmap,
+    counts_colorbar,
+    counts_norm,
+    new_figure,
+    styled,
+)
 
 _PCC = "mean PCC in the gap (dimensionless)"
+_PLANES = 4  # of the fillings with windows ever farther apart, at most
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,10 @@ class Skipping:
         Pixels between windows, shape (S,).
     seconds, error
         Wall time, and the sum of absolute errors of log(1 + counts), shape (S,).
+    plane
+        Counts in a plane of the gap as it was filled, shape (S, z, y).
+    measured
+        What was measured there, shape (z, y).
     voxels
         How many the gap has.
     """
@@ -83,6 +97,8 @@ class Skipping:
     skipped: NDArray[np.int64]
     seconds: NDArray[np.float64]
     error: NDArray[np.float64]
+    plane: NDArray[np.floating]
+    measured: NDArray[np.floating]
     voxels: int
 
 
@@ -134,10 +150,10 @@ def draw_oversampling(found: Oversampling, look: Look) -> Figure:
 
 @styled
 def draw_skipped(found: Skipping, look: Look) -> Figure:
-    """Draw time and error against the pixels skipped between windows; after Masto's thesis, Fig. 3.13."""
-    del look
-    figure = new_figure(WIDE_MM, 70)
-    left, right = figure.subplots(1, 2)
+    """Draw time, error and fillings against the pixels skipped; after Masto's thesis, Fig. 3.13 and 3.14."""
+    figure = new_figure(WIDE_MM, 118)
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 0.8))
+    left, right = above.subplots(1, 2)
     for axes, values, label in (
         (left, found.seconds, "time for the whole gap (s)"),
         (right, found.error, "sum of the errors' absolute values,\nof log(1 + counts) (dimensionless)"),
@@ -151,8 +167,23 @@ def draw_skipped(found: Skipping, look: Look) -> Figure:
     left.yaxis.set_major_formatter("{x:g}")
     left.yaxis.set_minor_formatter(NullFormatter())
     right.ticklabel_format(useOffset=False)
+    _draw_planes(below, found, look)
     figure.suptitle(f"A gap of {found.voxels} voxels, filled with windows ever farther apart")
     return figure
+
+
+def _draw_planes(figure: SubFigure, found: Skipping, look: Look) -> None:
+    """Draw a plane of the gap as it was measured, and as it was filled by some of the settings."""
+    chosen = np.unique(np.linspace(0, len(found.skipped) - 1, min(_PLANES, len(found.skipped))).round().astype(int))
+    titles = [f"{found.skipped[k]} px skipped, {found.seconds[k]:.3g} s" for k in chosen]
+    norm = counts_norm(found.measured.max())
+    axes = figure.subplots(1, 1 + len(chosen), sharey=True, squeeze=False)[0]
+    for each, plane, title in zip(axes, [found.measured, *found.plane[chosen]], ["measured", *titles], strict=True):
+        image = each.imshow(plane, norm=norm, cmap=counts_cmap(look))
+        each.set_title(title, fontsize=7)
+        each.set_xlabel("y (px)")
+    axes[0].set_ylabel("z (px)")
+    counts_colorbar(image, list(axes))
 
 
 def _legend(figure: Figure, axes: Axes) -> None:

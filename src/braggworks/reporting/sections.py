@@ -155,7 +155,8 @@ _FIXED: dict[str, tuple[str, str]] = {
     ),
     "sweep-skipped": (
         "Time and error against skipped pixels",
-        "The scan's gap, filled with windows ever farther apart. After Masto's thesis, Fig. 3.13.",
+        "The scan's gap, filled with windows ever farther apart; below, a plane in the middle of its arm normal to x. "
+        "After Masto's thesis, Fig. 3.13 and 3.14.",
     ),
 }
 

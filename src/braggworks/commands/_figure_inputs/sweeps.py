@@ -105,8 +105,8 @@ def read_strategies(path: str) -> Strategies:
 
 
 def read_skipped(path: str) -> Skipping:
-    """Return time and error by skipped pixels. Raises `FileError`."""
+    """Return time, error and a filled plane by skipped pixels. Raises `FileError`."""
     data = load_scores(path)
     with reading(path):
-        skipped, seconds, error = (data[name].values for name in ("skipped", "seconds", "error"))
-        return Skipping(skipped, seconds, error, int(data.attrs["voxels"]))
+        names = ("skipped", "seconds", "error", "plane", "measured")
+        return Skipping(*(data[name].values for name in names), voxels=int(data.attrs["voxels"]))

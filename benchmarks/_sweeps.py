@@ -1,0 +1,24 @@
+"""Running a sweep of the workflow on one file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import xarray as xr
+
+from braggworks.config import AnySweep
+from braggworks.recipes import SweepRecipe
+from braggworks.versions import STAGE_VERSIONS
+
+
+def swept(sweep: AnySweep, data: Path, weights: Path, output: Path, state: Path | None = None) -> xr.Dataset:
+    """Return what `braggworks sweep` finds on a file, on the processor's cores that this process may use."""
+    recipe = SweepRecipe(version=STAGE_VERSIONS["sweep"], sweep=sweep, scan=None).to_json()
+    command = [sys.executable, "-m", "braggworks", "sweep", str(data), "--recipe", recipe, "--weights", str(weights)]
+    command += ["--output", str(output), "--threads", str(len(os.sched_getaffinity(0)))]
+    subprocess.run(command + (["--state", str(state)] if state else []), check=True)
+    with xr.open_dataset(output, engine="h5netcdf") as found:
+        return found.load()
