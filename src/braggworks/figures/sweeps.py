@@ -152,7 +152,7 @@ def draw_oversampling(found: Oversampling, look: Look) -> Figure:
 def draw_skipped(found: Skipping, look: Look) -> Figure:
     """Draw time, error and fillings against the pixels skipped; after Masto's thesis, Fig. 3.13 and 3.14."""
     figure = new_figure(WIDE_MM, 118)
-    above, below = figure.subfigures(2, 1, height_ratios=(1, 0.8))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 0.8))[:, 0]
     left, right = above.subplots(1, 2)
     for axes, values, label in (
         (left, found.seconds, "time for the whole gap (s)"),

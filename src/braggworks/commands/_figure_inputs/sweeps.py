@@ -108,5 +108,6 @@ def read_skipped(path: str) -> Skipping:
     """Return time, error and a filled plane by skipped pixels. Raises `FileError`."""
     data = load_scores(path)
     with reading(path):
-        names = ("skipped", "seconds", "error", "plane", "measured")
-        return Skipping(*(data[name].values for name in names), voxels=int(data.attrs["voxels"]))
+        skipped, seconds, error = (data[name].values for name in ("skipped", "seconds", "error"))
+        plane, measured = data["plane"].values, data["measured"].values
+        return Skipping(skipped, seconds, error, plane, measured, int(data.attrs["voxels"]))
