@@ -10,6 +10,7 @@ from braggworks.cli import main
 from braggworks.config import ScanConfig
 from braggworks.errors import ScanError
 from braggworks.evaluation.sweeps import interpolation
+from braggworks.files import sha256_of
 from braggworks.inpainting.interpolation import interpolate
 from braggworks.inpainting.model import SHIPPED
 from braggworks.inpainting.patch_inpainter import PatchInpainter
@@ -320,6 +321,18 @@ def test_a_mask_may_hold_truth_values(tmp_path, fake):
     write_scan(tmp_path / "scan.cxi", Scan(counts))
     np.save(tmp_path / "mask.npy", gap)
     assert inpaint(tmp_path / "scan.cxi", tmp_path, "--mask", str(tmp_path / "mask.npy")) == 0
+    with h5py.File(tmp_path / "out.cxi") as file:
+        provenance = json.loads(file.attrs["provenance"])
+    assert provenance["mask_sha256"] == sha256_of(tmp_path / "mask.npy")
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.5])
+def test_a_mask_that_is_neither_yes_nor_no_is_refused(scan, tmp_path, fake, capsys, value):
+    mask = np.zeros((40, 40))
+    mask[:, 26:30] = value
+    np.save(tmp_path / "in" / "mask.npy", mask)
+    assert inpaint(scan, tmp_path, "--mask", str(tmp_path / "in" / "mask.npy")) == 2
+    refused(capsys, tmp_path, "mask.npy", "NaN or fractions")
 
 
 def test_a_mask_in_which_1_is_good_is_refused(tmp_path, fake, capsys):

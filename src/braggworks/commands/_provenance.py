@@ -12,8 +12,10 @@ from braggworks.files import sha256_of
 from braggworks.provenance import environment_digest
 
 
-def command_provenance(scan: str, weights: str | None = None, **more: str | int) -> dict[str, str | int | None]:
-    """Return what made a result: the command, the scan and the weights by their hashes, and the software."""
+def command_provenance(
+    scan: str, weights: str | None = None, mask: str | None = None, **more: str | int
+) -> dict[str, str | int | None]:
+    """Return what made a result: the command, the scan, weights and mask by their hashes, and the software."""
     file = Path(scan)
     found: dict[str, str | int | None] = {
         "command": shlex.join(["braggworks", *sys.argv[1:]]),
@@ -23,6 +25,8 @@ def command_provenance(scan: str, weights: str | None = None, **more: str | int)
     }
     if weights:
         found["weights_sha256"] = sha256_of(weights)
+    if mask and Path(mask).is_file():  # and no detector's name
+        found["mask_sha256"] = sha256_of(mask)
     return found | {
         "braggworks": __version__,
         "torch": version("torch"),

@@ -227,7 +227,7 @@ def _write(args: argparse.Namespace, scan: Scan, gap: Gap, found: Inpainted, lin
         "uncertainty": found.uncertainty,
         "predictions": found.predictions,
     }
-    attributes: dict[str, Any] = {"provenance": command_provenance(args.scan, args.weights)}
+    attributes: dict[str, Any] = {"provenance": command_provenance(args.scan, args.weights, args.mask)}
     if gap.cut:
         extra["measured"] = scan.counts
         attributes["peak"] = np.array(gap.cut.peak)

@@ -285,7 +285,7 @@ def _write(args: argparse.Namespace, config: PhasingConfig, work: Work, runs: li
     }
     if work.geometry:
         extra |= _laboratory(flat, support, extra["phase_uncertainty"][0], work.geometry)
-    provenance = command_provenance(args.scan, args.weights, phasing=config.model_dump_json())
+    provenance = command_provenance(args.scan, args.weights, args.mask, phasing=config.model_dump_json())
     attributes = {"window": list(work.grid.start), "bins": list(work.grid.bins), "provenance": provenance}
     write_phased(args.output, flat, support, work.scan, extra, **attributes)
     print(f"{'result':<13}free LLK {', '.join(f'{each.free_llk:.2f}' for each in kept)}")

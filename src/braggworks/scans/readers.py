@@ -154,6 +154,11 @@ def _fit_mask(mask: NDArray[Any], shape: tuple[int, ...], path: str | Path) -> N
             f"The mask in {path} is {'x'.join(map(str, mask.shape))}, and the scan {'x'.join(map(str, shape))}: "
             "give a mask of the shape of the scan or of one frame."
         )
+    if not (mask == np.floor(mask)).all():
+        raise ScanError(
+            f"The mask in {path} holds NaN or fractions: give 0 for a good voxel and another whole number for one that "
+            "was not measured."
+        )
     return np.broadcast_to(mask != 0, shape)
 
 
