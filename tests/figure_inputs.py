@@ -11,17 +11,20 @@ import xarray as xr
 from dataset_inputs import write_shard, write_steps
 from phasing_inputs import diffract, faceted, write_object
 
+from braggworks.config import NetworkConfig
 from braggworks.evaluation.gap_artefacts import Diffracted, score_artefacts
 from braggworks.evaluation.masking import score_masking
 from braggworks.evaluation.oversampling import score_oversampling
 from braggworks.evaluation.phases import Patterns, score_phases, with_summary
 from braggworks.evaluation.phasing_methods import METHODS, Score, methods_dataset
 from braggworks.evaluation.positions import score_positions
+from braggworks.evaluation.shells import score_shells
 from braggworks.evaluation.skipping import score_skipping
 from braggworks.evaluation.sweeps import Patches, interpolation
 from braggworks.files import create_h5, write_json
 from braggworks.inpainting.interpolation import interpolate
 from braggworks.inpainting.patch_inpainter import PatchInpainter
+from braggworks.networks import PatchPhaseNetwork, build
 from braggworks.networks.patch_inpainter_3d import PatchInpainter3D
 from braggworks.phasing.objects import phase_of
 from braggworks.phasing.schedule import Pattern, Phased
@@ -173,6 +176,12 @@ def write_phases(folder: Path) -> None:
     drawn = [Score(*(tuple(rng.uniform(*span, many)) for span in ((40, 99), (0.5, 1), (1, 9)))) for _ in range(12)]
     found = methods_dataset(drawn, np.arange(12.0), np.arange(12), groups=4, seed=0)
     found.assign_attrs(campaign="a", starts=5, cycles=1700).to_netcdf(folder / "phasing.nc", engine="h5netcdf")
+    objects = [faceted(40, seed=k, phase_range=2.0) for k in range(2)]
+    counts = np.stack([rng.poisson(1e3 * diffract(each)) for each in objects])
+    patterns = Patterns(counts, np.stack([phase_of(each) for each in objects]), {k: v[:2] for k, v in values.items()})
+    network = build(NetworkConfig(name="rsp_patches_3d", width=0.1)).eval()
+    assert isinstance(network, PatchPhaseNetwork)
+    score_shells(network, patterns, 0).assign_attrs(campaign="a").to_netcdf(folder / "shells.nc", engine="h5netcdf")
 
 
 def whole(counts: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -255,6 +264,7 @@ def write_all(folder: Path) -> dict[str, list[str]]:
         "phase-range": ["one/phases.nc"],
         "phase-study": [f"{each}/{name}" for each in ("one", "two") for name in ("phases.nc", "examples.h5")],
         "sweep-phasing": ["phasing.nc"],
+        "sweep-shells": ["shells.nc"],
         "study": ["one/gap_width.nc", "two/gap_width.nc"],
         "engines": ["nufft.h5", "pynx.h5", "engines.json"],
         "scan": ["inpainted.cxi", "scores.json"],

@@ -94,7 +94,7 @@ def test_a_network_without_a_number_is_refused() -> None:
     truth = faceted(32)
     pattern = pattern_of(truth)
     phaser, grid = oracle_for(pattern, truth)
-    phaser._network.phase[3, 3, 3] = torch.nan
+    phaser.network.phase[3, 3, 3] = torch.nan
     with pytest.raises(PhasingError, match="no number"):
         draw_rsp_start(pattern, phaser, grid, 0, 0.3)
 

@@ -12,7 +12,7 @@ from phasing_inputs import diffract, faceted
 from braggworks.config import NetworkConfig, PhaseLossConfig, TrainingConfig
 from braggworks.errors import FileError
 from braggworks.evaluation.phases import Patterns, isotropy, score_object, score_phase, score_phases, with_summary
-from braggworks.networks import PHASE_NETWORKS, GapNetwork, PhaseNetwork, build
+from braggworks.networks import GapNetwork, PhaseNetwork, build
 from braggworks.networks.rsp_unet_2d import RspUNet2D
 from braggworks.phasing.alignment import twin
 from braggworks.phasing.objects import phase_of
@@ -23,8 +23,8 @@ from braggworks.training.objectives import phase_loss
 from braggworks.training.phase_samples import PhaseSamples, without_symmetries
 from braggworks.training.turns import turned, turned_back
 
-NAMES = list(PHASE_NETWORKS)
 WIDTHS = {"rsp_unet_2d": 0.1, "rsp_unet_3d": 0.05, "block_rsp_unet_3d": 0.1}
+NAMES = list(WIDTHS)
 every_network = pytest.mark.parametrize("name", NAMES)
 
 

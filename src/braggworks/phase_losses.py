@@ -26,7 +26,12 @@ _TINY = 1e-12
 
 
 def weighted_coherent_average(
-    prediction: Tensor, truth: Tensor, counts: Tensor, weighting: Weighting = "amplitude"
+    prediction: Tensor,
+    truth: Tensor,
+    counts: Tensor,
+    weighting: Weighting = "amplitude",
+    *,
+    twins: Tensor | None = None,
 ) -> Tensor:
     """Return 1 - |sum_k w_k exp(i (truth_k - prediction_k))| for each sample, with weights that sum to 1.
 
@@ -41,6 +46,8 @@ def weighted_coherent_average(
         Intensities, at least 0.
     weighting
         Of the voxels; see `WEIGHTINGS`.
+    twins
+        (batch,) whether the twin is as good as the truth; left out, it is for all.
 
     Returns
     -------
@@ -49,8 +56,8 @@ def weighted_coherent_average(
     """
     weights = WEIGHTINGS[weighting](counts)
     weights = weights / _total(weights, keep=True).clamp(min=_TINY)
-    losses = [1 - _modulus(weights, sign * truth - prediction) for sign in (1, -1)]
-    return _smaller(*losses)
+    same, twin = (1 - _modulus(weights, sign * truth - prediction) for sign in (1, -1))
+    return _smaller(same, twin if twins is None else torch.where(twins, twin, torch.inf))
 
 
 def object_error(prediction: Tensor, truth: Tensor, counts: Tensor, *, twins: bool = True) -> Tensor:

@@ -13,6 +13,7 @@ from braggworks.config import (
     OversamplingSweep,
     PhasingSweep,
     PositionSweep,
+    ShellSweep,
     SkippedSweep,
     StrainSweep,
     data_folder,
@@ -257,7 +258,7 @@ def sweep_inputs(config: Config, name: str) -> list[str]:
     match sweep:
         case OversamplingSweep() | StrainSweep() | MaskingSweep():
             return [patterns_file(config, sweep.campaign, 0)]
-        case PhasingSweep():
+        case PhasingSweep() | ShellSweep():
             return [paths.batch_file("shards", sweep.campaign, 0)]
         case SkippedSweep():
             return [paths.prepared_scan]

@@ -36,7 +36,7 @@ def compare(sweep: PhasingSweep, args: argparse.Namespace) -> xr.Dataset:
     from braggworks.phasing.rsp import load_phaser
 
     phaser = load_phaser(args.weights)
-    counts, phases, columns = _patterns(args.data, sweep)
+    counts, phases, columns = read_patterns(args.data, sweep.campaign, sweep.patterns)
     if counts.shape[1:] != phaser.shape:
         raise FileError(
             f"{args.data} holds patterns of {'x'.join(map(str, counts.shape[1:]))} voxels, and {args.weights} finds "
@@ -99,13 +99,15 @@ def _identity(sweep: PhasingSweep, args: argparse.Namespace) -> str:
     return f"{what} patterns {sha256_of(args.data)} weights {sha256_of(args.weights)}"
 
 
-def _patterns(path: str, sweep: PhasingSweep) -> tuple[NDArray[Any], NDArray[np.float32], dict[str, NDArray[Any]]]:
-    """Return counts, phases, and the columns of the first patterns of a shard."""
+def read_patterns(
+    path: str, campaign: str, most: int
+) -> tuple[NDArray[Any], NDArray[np.float32], dict[str, NDArray[Any]]]:
+    """Return counts, phases, and the columns of the first patterns of a shard. Raises `FileError`."""
     import numpy as np
 
     from braggworks.datasets.shards import ShardFiles, read_columns
 
-    columns = read_columns(path, sweep.campaign)
-    number = min(sweep.patterns, len(columns["particle"]))
+    columns = read_columns(path, campaign)
+    number = min(most, len(columns["particle"]))
     counts, phases = ShardFiles([Path(path)]).read(0, slice(0, number), ("counts", "phase"))
     return counts.astype(np.float32), phases.astype(np.float32), {k: v[:number] for k, v in columns.items()}

@@ -108,8 +108,7 @@ def _records(config: Config, files: Files) -> list[Record]:
         told = gather_phases.phase_study_records if config.task == "phase" else gather.study_records
         records += told(study, evaluations)
     for sweep in files.sweeps:
-        of = gather_phases.phasing_records if sweep.attrs["kind"] == "phasing" else gather.sweep_records
-        records += of(sweep)
+        records += gather_phases.SWEEPS.get(sweep.attrs["kind"], gather.sweep_records)(sweep)
     if files.engines:
         records += gather.engine_records(files.engines)
     if files.scores:

@@ -1,8 +1,9 @@
 """Score a network against the gap's place, oversampling, feigned strain, pixels skipped, or the phase range.
 
 What it is scored on comes with the kind of the sweep: a release's manifest (position), complex patterns (oversampling,
-strain, masking), a prepared scan (skipped), or a shard of the task phase (phasing). Interpolation is scored beside it,
-but for skipped pixels; iterative phasing, for the phase range. With --state, a long sweep goes on where it was stopped.
+strain, masking), a prepared scan (skipped), or a shard of the task phase (phasing, shells). Interpolation is
+scored beside networks that fill gaps, but for skipped pixels; iterative phasing, for the phase range. With --state, a
+long sweep goes on where it was stopped.
 
 example:
     braggworks sweep manifest.json --recipe recipe.json --weights w.safetensors --output sweep.nc
@@ -20,7 +21,15 @@ from braggworks.commands._diffracted import first_patterns, read_diffracted
 from braggworks.commands._recipes import add_recipe_arguments, read_recipe
 from braggworks.commands._test_patches import test_patches
 from braggworks.commands.scan import positive_int
-from braggworks.config import MaskingSweep, OversamplingSweep, PhasingSweep, PositionSweep, SkippedSweep, StrainSweep
+from braggworks.config import (
+    MaskingSweep,
+    OversamplingSweep,
+    PhasingSweep,
+    PositionSweep,
+    ShellSweep,
+    SkippedSweep,
+    StrainSweep,
+)
 from braggworks.errors import ConfigError, FileError
 from braggworks.recipes import SweepRecipe
 
@@ -71,6 +80,10 @@ def run(args: argparse.Namespace) -> None:
             from braggworks.commands._phasing_sweep import compare
 
             data = compare(recipe.sweep, args)
+        case ShellSweep():
+            from braggworks.commands._shell_sweep import score
+
+            data = score(recipe.sweep, args)
         case SkippedSweep():
             data = _skipped(recipe, recipe.sweep, args)
     with atomic_path(args.output) as temporary:

@@ -165,6 +165,7 @@ def _fit(
 def _samples(trainer: Trainer, split: SampleDataset, name: str, in_memory: bool) -> Samples:
     """Return a split as training takes it; the validation is the same in every epoch."""
     from braggworks.networks import GapNetwork
+    from braggworks.training.phase_patches import PhasePatches
     from braggworks.training.phase_samples import PhaseSamples
     from braggworks.training.samples import Samples
     from braggworks.training.slab_samples import SlabSamples
@@ -173,7 +174,8 @@ def _samples(trainer: Trainer, split: SampleDataset, name: str, in_memory: bool)
     how: dict[str, Any] = {"in_memory": in_memory, "readers": config.readers, "pin": trainer.device.type == "cuda"}
     seed = config.seed if config.augment and name == "train" else None
     if config.phase_loss:
-        return PhaseSamples(split, config.phase_loss, seed=seed, **how)
+        kind = PhasePatches if config.network.name == "rsp_patches_3d" else PhaseSamples
+        return kind(split, config.phase_loss, seed=seed, **how)
     if config.slabs:
         return SlabSamples(split, config.slabs, batch_size=config.batch_size, seed=config.seed, **how)
     network = trainer.network

@@ -20,6 +20,7 @@ from braggworks.config.sweeps import (
     OversamplingSweep,
     PhasingSweep,
     PositionSweep,
+    ShellSweep,
     SkippedSweep,
     StrainSweep,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "PositionSweep",
     "Release",
     "ScanConfig",
+    "ShellSweep",
     "SkippedSweep",
     "SlabConfig",
     "SplitConfig",

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from braggworks.campaigns import AnyCampaign, Campaign, Model, Task
 from braggworks.config.datasets import Release, SplitConfig
 from braggworks.config.evaluation import ComparisonConfig, EvaluationConfig, FigureConfig, ScanConfig
-from braggworks.config.sweeps import AnySweep, MaskingSweep, OversamplingSweep, PhasingSweep, StrainSweep
+from braggworks.config.sweeps import AnySweep, MaskingSweep, OversamplingSweep, PhasingSweep, ShellSweep, StrainSweep
 from braggworks.config.training import StudyConfig, TrainingConfig, vary
 from braggworks.mistakes import mistake_sentence
 
@@ -94,9 +94,14 @@ class Config(Model):
         if len(set(kinds)) < len(kinds):
             raise ValueError(f"sweeps names {max(kinds, key=kinds.count)!r} twice: leave one out")
         for sweep in self.sweeps:
-            task = "phase" if isinstance(sweep, PhasingSweep) else "inpaint"
-            if isinstance(sweep, PhasingSweep) and self.campaign(sweep.campaign).task != "phase":
-                raise ValueError(f"the sweep phasing names {sweep.campaign!r}, which has no phases: name one that has")
+            task = "phase" if isinstance(sweep, PhasingSweep | ShellSweep) else "inpaint"
+            if isinstance(sweep, PhasingSweep | ShellSweep) and self.campaign(sweep.campaign).task != "phase":
+                raise ValueError(
+                    f"the sweep {sweep.kind} names {sweep.campaign!r}, which has no phases: name one that has"
+                )
+            by_patches = self.training is not None and self.training.network.name == "rsp_patches_3d"
+            if isinstance(sweep, ShellSweep) and not by_patches:
+                raise ValueError("the sweep shells needs rsp_patches_3d: leave it out, or train that network")
             if task != self.task:
                 raise ValueError(
                     f"the sweep {sweep.kind} needs a network of the task {task}: leave it out, or train one"

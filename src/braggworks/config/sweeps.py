@@ -104,7 +104,20 @@ class PhasingSweep(Sweep):
         return f"{self.kind}-{self.campaign}"
 
 
+class ShellSweep(Sweep):
+    """Held-out patterns phased patch by patch, scored shell by shell, given what was found within, or the truth."""
+
+    kind: Literal["shells"]
+    campaign: Name = Field(description="Campaign of the task phase, whose first batch is phased.")
+    patterns: int = Field(40, ge=1, le=100_000, description="How many of the batch's patterns, at most.")
+
+    @property
+    def name(self) -> str:
+        """Name of the sweep among those of a run, which may have one for each campaign."""
+        return f"{self.kind}-{self.campaign}"
+
+
 AnySweep = Annotated[
-    PositionSweep | OversamplingSweep | SkippedSweep | StrainSweep | MaskingSweep | PhasingSweep,
+    PositionSweep | OversamplingSweep | SkippedSweep | StrainSweep | MaskingSweep | PhasingSweep | ShellSweep,
     Field(discriminator="kind"),
 ]

@@ -22,11 +22,13 @@ class NetworkConfig(Model):
         "rsp_unet_2d",
         "rsp_unet_3d",
         "block_rsp_unet_3d",
+        "rsp_patches_3d",
     ] = Field(
         "patch_inpainter_3d",
         description="plane_network is our own: one network for every gap width; it needs training.slabs. Those in two "
         "dimensions are the thesis's, for releases of polygon2d. Those with rsp find phases, for releases of the task "
-        "phase; block_rsp_unet_3d is our own, small enough for a processor.",
+        "phase; block_rsp_unet_3d is our own, small enough for a processor, and rsp_patches_3d finds them patch by "
+        "patch.",
     )
     width: float = Field(1.0, gt=0, le=4, description="Factor on all channel counts; 1 is the published size.")
     mask_input: bool = Field(
@@ -182,6 +184,10 @@ class TrainingConfig(Model):
             )
         if self.phase_loss and self.loss != LossConfig():
             raise ValueError("loss is that of networks that fill gaps: leave it out, and set phase_loss")
+        if self.network.name == "rsp_patches_3d" and (
+            self.phase_loss != PhaseLossConfig(weighting=self.phase_loss.weighting if self.phase_loss else "amplitude")
+        ):
+            raise ValueError("rsp_patches_3d minimises wca alone: leave phase_loss.kind and its options out")
         if self.loss.poisson and self.slabs is None:
             raise ValueError("loss.poisson needs counts, and only plane_network works on them: leave it out")
         return self

@@ -7,16 +7,27 @@ from collections.abc import Callable
 import torch
 
 from braggworks.config import NetworkConfig
-from braggworks.networks.base import GapNetwork, Network, PhaseNetwork
+from braggworks.networks.base import GapNetwork, Network, PatchPhaseNetwork, PhaseNetwork, RspNetwork
 from braggworks.networks.block_rsp_unet_3d import BlockRspUNet3D
 from braggworks.networks.msd_net_2d import MSDNet2D
 from braggworks.networks.patch_inpainter_3d import PatchInpainter3D
 from braggworks.networks.plane_network import PlaneNetwork
+from braggworks.networks.rsp_patches_3d import RspPatches3D
 from braggworks.networks.rsp_unet_2d import RspUNet2D
 from braggworks.networks.rsp_unet_3d import RspUNet3D
 from braggworks.networks.unet_2d import ModifiedUNet2D, UNet2D
 
-__all__ = ["GAP_NETWORKS", "NETWORKS", "PHASE_NETWORKS", "GapNetwork", "Network", "PhaseNetwork", "build"]
+__all__ = [
+    "GAP_NETWORKS",
+    "NETWORKS",
+    "PHASE_NETWORKS",
+    "GapNetwork",
+    "Network",
+    "PatchPhaseNetwork",
+    "PhaseNetwork",
+    "RspNetwork",
+    "build",
+]
 
 GAP_NETWORKS: dict[str, Callable[[NetworkConfig], GapNetwork]] = {
     "patch_inpainter_3d": PatchInpainter3D.from_config,
@@ -26,10 +37,11 @@ GAP_NETWORKS: dict[str, Callable[[NetworkConfig], GapNetwork]] = {
     "msd_net_2d": MSDNet2D.from_config,
 }
 
-PHASE_NETWORKS: dict[str, Callable[[NetworkConfig], PhaseNetwork]] = {
+PHASE_NETWORKS: dict[str, Callable[[NetworkConfig], RspNetwork]] = {
     "rsp_unet_2d": RspUNet2D.from_config,
     "rsp_unet_3d": RspUNet3D.from_config,
     "block_rsp_unet_3d": BlockRspUNet3D.from_config,
+    "rsp_patches_3d": RspPatches3D.from_config,
 }
 
 NETWORKS: dict[str, Callable[[NetworkConfig], Network]] = {**GAP_NETWORKS, **PHASE_NETWORKS}

@@ -56,10 +56,40 @@ class GapNetwork(Network):
         return self(*planes).unflatten(0, (len(values), -1)).movedim(1, 2)  # type: ignore[no-any-return]
 
 
-class PhaseNetwork(Network):
-    """Finds the reciprocal-space phase of whole patterns."""
+class RspNetwork(Network):
+    """Finds reciprocal-space phases, of whole patterns or of patches."""
 
     task: ClassVar[Task] = "phase"
+
+
+class PatchPhaseNetwork(RspNetwork):
+    """Finds the reciprocal-space phase of cubes cut from patterns, of some with a part of their phase as a guess."""
+
+    patch: ClassVar[int] = 32
+    """Voxels per axis of a cube."""
+
+    @abstractmethod
+    def forward(self, values: Tensor, guess: Tensor, known: Tensor) -> Tensor:
+        """Return phases in radians, of any whole turn.
+
+        Parameters
+        ----------
+        values
+            log(1 + counts), scaled to [0, 1] cube by cube, (batch, 1, z, y, x).
+        guess
+            Phase in radians where `known` is 1; the same shape.
+        known
+            1 where there is a guess, 0 elsewhere; a cube without any is the one around the peak.
+
+        Returns
+        -------
+        Tensor
+            Of the same shape, also where it was known.
+        """
+
+
+class PhaseNetwork(RspNetwork):
+    """Finds the reciprocal-space phase of whole patterns."""
 
     @abstractmethod
     def forward(self, values: Tensor) -> Tensor:

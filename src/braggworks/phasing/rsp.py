@@ -15,14 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes, gaussian_filter, label
+from torch import Tensor
 
 from braggworks.errors import PhasingError
 from braggworks.inpainting.interpolation import interpolate_batch
-from braggworks.networks import PhaseNetwork
+from braggworks.networks import PatchPhaseNetwork, PhaseNetwork, RspNetwork
 from braggworks.phasing.objects import object_of
 from braggworks.phasing.resampling import NetworkGrid
 from braggworks.phasing.schedule import Pattern, Start
 from braggworks.phasing.starts import scaled
+from braggworks.phasing.stitching import stitch
 from braggworks.training.checkpoints import load_network
 from braggworks.training.normalisation import phase_values
 from braggworks.training.turns import turned, turned_back
@@ -48,18 +50,18 @@ class Phaser:
         Voxels per axis of the patterns that it was trained on.
     """
 
-    def __init__(self, network: PhaseNetwork, size: int) -> None:
-        self._network, self.size = network.eval(), size
+    def __init__(self, network: RspNetwork, size: int) -> None:
+        self.network, self.size = network.eval(), size
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Voxels of a pattern along each axis."""
-        return (self.size,) * self._network.ndim
+        return (self.size,) * self.network.ndim
 
     @property
     def views(self) -> int:
         """In how many ways a pattern can be mirrored and its axes reordered: each gives another prediction."""
-        ndim = self._network.ndim
+        ndim = self.network.ndim
         return int(2**ndim) * math.factorial(ndim)
 
     def phases(
@@ -83,15 +85,22 @@ class Phaser:
         """
         found = np.empty(counts.shape, np.float32)
         for number, pattern in enumerate(counts):
-            values = turned(phase_values(torch.from_numpy(np.ascontiguousarray(pattern, np.float32))), view)
-            with torch.inference_mode():
-                found[number] = turned_back(self._network(values[None, None])[0, 0], view).numpy()
+            seen = turned(torch.from_numpy(np.ascontiguousarray(pattern, np.float32)), view)
+            found[number] = turned_back(self._phase(seen), view).numpy()
             progress(1)
         if not np.isfinite(found).all():
             raise PhasingError(
                 "The network's phase is no number at some voxels: check the counts for NaN, or use other weights."
             )
         return found
+
+    def _phase(self, counts: Tensor) -> Tensor:
+        if isinstance(self.network, PatchPhaseNetwork):
+            return stitch(self.network, counts)
+        assert isinstance(self.network, PhaseNetwork)  # noqa: S101
+        with torch.inference_mode():
+            found: Tensor = self.network(phase_values(counts)[None, None])
+        return found[0, 0]
 
 
 def load_phaser(path: str | Path) -> Phaser:
@@ -102,7 +111,7 @@ def load_phaser(path: str | Path) -> Phaser:
     FileError
         If the file is missing, damaged, foreign, or for another task.
     """
-    network, weights = load_network(path, PhaseNetwork)  # type: ignore[type-abstract]
+    network, weights = load_network(path, RspNetwork)
     return Phaser(network, weights.patch)
 
 

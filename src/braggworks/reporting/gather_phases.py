@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from braggworks.records import Record
@@ -61,6 +61,22 @@ def phasing_records(sweep: xr.Dataset) -> list[Record]:
         low, high = float(here["gain_low"]), float(here["gain_high"])
         records.append(Record(f"{stem}.{at:.1f}rad.gain", float(here["gain"]), "%", low=low, high=high, n=n))
     return records
+
+
+def shell_records(sweep: xr.Dataset) -> list[Record]:
+    """Return the mean loss of every shell, by what its patches are given."""
+    stem, n = f"sweep.shells.{sweep.attrs['campaign']}", int(sweep.attrs["n"])
+    records = []
+    for given in map(str, sweep["given"].values):
+        for shell in map(int, sweep["shell"].values):
+            at = sweep.sel({"given": given, "shell": shell})
+            mean, low, high = (float(at[part]) for part in ("mean", "low", "high"))
+            records.append(Record(f"{stem}.{_slug(given)}.shell{shell}", mean, "1", low=low, high=high, n=n))
+    return records
+
+
+SWEEPS: dict[str, Callable[[xr.Dataset], list[Record]]] = {"phasing": phasing_records, "shells": shell_records}
+"""Sweeps of networks for phases, by their kind."""
 
 
 def _slug(name: str) -> str:

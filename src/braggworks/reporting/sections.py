@@ -12,6 +12,7 @@ GALLERY = "gallery-"
 STUDY = "study-"
 PHASE = "phase-"
 PHASING = "sweep-phasing-"
+SHELLS = "sweep-shells-"
 #: Figure of the section that starts what the report says of the data; sheets of samples follow it.
 DATA = "distributions"
 
@@ -186,6 +187,8 @@ def _section(name: str, findings: Findings) -> Section:
         return _gallery(name, findings)
     if name.startswith(PHASING):
         return _phasing(name)
+    if name.startswith(SHELLS):
+        return _shells(name)
     if name.removeprefix(PHASE).startswith(STUDY):
         return _study(name, findings)
     return _WRITERS[name](findings)
@@ -200,6 +203,18 @@ def _phasing(name: str) -> Section:
         "training never saw. The best view and the best start are those of the lowest free log-likelihood, which is "
         "all that is known of a measured scan. Accuracy is the thesis's, equation 4.5, of the better twin; an object "
         "is found where its overlap with the truth exceeds 0.9. After Masto's thesis, Fig. 4.47 to 4.49.",
+    )
+
+
+def _shells(name: str) -> Section:
+    return Section(
+        name,
+        f"Phases of {name.removeprefix(SHELLS)}, patch by patch",
+        "Patches around the peak, and then on shells around it, each given what is known of its phase from the shells "
+        "within. The loss of each shell counts the voxels that it says first, with the sign and the constant that suit "
+        "the whole pattern. Where patches are given the truth, nothing is handed on, so that the difference is what "
+        "errors within do to the shells outside. Below, patches with the truth as their guess. After Masto's thesis, "
+        "Fig. 4.19 to 4.29.",
     )
 
 

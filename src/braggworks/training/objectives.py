@@ -9,8 +9,9 @@ from torch import Tensor
 
 from braggworks.config import PhaseLossConfig, TrainingConfig
 from braggworks.losses import inpainting_loss
-from braggworks.networks import GapNetwork, Network, PhaseNetwork
-from braggworks.phase_losses import object_error, unwrapped_error, weighted_coherent_average
+from braggworks.networks import GapNetwork, Network, PatchPhaseNetwork, PhaseNetwork
+from braggworks.phase_losses import Weighting, object_error, unwrapped_error, weighted_coherent_average
+from braggworks.training.phase_patches import PhasePatch
 
 Objective = tuple[Callable[[Any], Tensor], Callable[[Tensor, Any], Tensor]]
 
@@ -23,11 +24,24 @@ def objective(network: Network, config: TrainingConfig) -> Objective:
             lambda batch: network(batch.values),
             lambda prediction, batch: phase_loss(prediction, batch.truth, batch.counts, loss).mean(),
         )
+    if isinstance(network, PatchPhaseNetwork):
+        weighting = (config.phase_loss or PhaseLossConfig()).weighting
+        return (
+            lambda batch: network(batch.values, batch.guess, batch.known),
+            lambda prediction, batch: patch_loss(prediction, batch, weighting).mean(),
+        )
     assert isinstance(network, GapNetwork)  # noqa: S101
     return (
         lambda batch: network.fill(batch.values, batch.mask),
         lambda prediction, batch: inpainting_loss(prediction, batch.truth, batch.mask, config.loss),
     )
+
+
+def patch_loss(prediction: Tensor, patch: PhasePatch, weighting: Weighting) -> Tensor:
+    """Return the WCA loss of each patch outside of its guess, (batch,), where there is one, of the guess's sign."""
+    free = patch.known.flatten(1).sum(1) == 0
+    counts = patch.counts * (1 - patch.known)
+    return weighted_coherent_average(prediction, patch.truth, counts, weighting, twins=free)
 
 
 def phase_loss(prediction: Tensor, truth: Tensor, counts: Tensor, config: PhaseLossConfig) -> Tensor:

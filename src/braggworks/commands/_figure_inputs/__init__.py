@@ -23,6 +23,7 @@ READERS: dict[str, Callable[..., Any]] = {
     "gap-width": results.read_gap_width,
     "intensity": sweeps.read_intensity,
     "sweep-phasing": phases.read_methods,
+    "sweep-shells": phases.read_shells,
     "sweep-position": sweeps.read_positions,
     "sweep-oversampling": sweeps.read_oversampling,
     "sweep-skipped": sweeps.read_skipped,

@@ -12,6 +12,7 @@ from braggworks.commands._figure_inputs._common import load_scores, reading
 from braggworks.figures.phase_study import PhaseStudy
 from braggworks.figures.phases import PhaseExamples, RangeScores
 from braggworks.figures.phasing_methods import Methods
+from braggworks.figures.shells import Shells
 from braggworks.files import open_h5
 
 
@@ -52,6 +53,20 @@ def read_methods(path: str) -> Methods:
             patterns=int(data.attrs["n"]),
             starts=int(data.attrs["starts"]),
             cycles=int(data.attrs["cycles"]),
+            title=str(data.attrs["campaign"]),
+        )
+
+
+def read_shells(path: str) -> Shells:
+    """Return the losses by shell, and patches. Raises `FileError`."""
+    data = load_scores(path)
+    with reading(path):
+        return Shells(
+            given=tuple(map(str, data["given"].values)),
+            loss=np.stack([data[part].values for part in ("mean", "low", "high")]),
+            **{name: data[name].values for name in ("counts", "guess", "truth", "found")},
+            places=tuple(map(str, data["place"].values)),
+            patterns=int(data.attrs["n"]),
             title=str(data.attrs["campaign"]),
         )
 

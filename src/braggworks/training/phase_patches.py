@@ -1,0 +1,49 @@
+"""Patches of patterns with their phase, to train on: cubes on shells around the peak (M. Masto's thesis, 4.6.2)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from braggworks.networks.base import PatchPhaseNetwork
+from braggworks.phasing.shells import shells_of
+from braggworks.seeds import identity_digest
+from braggworks.training.normalisation import phase_values
+from braggworks.training.phase_samples import PhaseSamples
+
+CENTRAL = 0.25
+"""Share of the patches that lie around the peak; the others are on a shell, every one as often."""
+
+
+class PhasePatch(NamedTuple):
+    """One patch (z, y, x), or a batch of them, (batch, 1, z, y, x)."""
+
+    values: Tensor  # what the network sees
+    truth: Tensor  # phase in radians
+    counts: Tensor
+    guess: Tensor  # the truth where it is known, 0 elsewhere
+    known: Tensor  # 1 where a shell within says it
+
+
+class PhasePatches(PhaseSamples):
+    """One patch of each pattern of a split, drawn anew in every epoch, addressed by (epoch, index).
+
+    Patterns are turned and mirrored as in `PhaseSamples`, whose parameters these are, and half of the patches with a
+    guess show the twin. Without a seed, the patches are the same in every epoch.
+    """
+
+    def __getitem__(self, key: tuple[int, ...]) -> PhasePatch:  # type: ignore[override]
+        epoch, index = key if self._seed is not None else (0, key[1])
+        whole = super().__getitem__((epoch, index))
+        rng = np.random.default_rng(identity_digest("phase patch", self._seed or 0, epoch, index))
+        shells, first = shells_of(tuple(whole.counts.shape), PatchPhaseNetwork.patch)
+        central = len(shells) == 1 or rng.random() < CENTRAL
+        shell = 0 if central else int(rng.integers(1, len(shells)))
+        cube = shells[shell][rng.integers(len(shells[shell]))]
+        sign = -1 if not central and rng.random() < 0.5 else 1
+        there, truth = whole.counts[cube].contiguous(), sign * whole.truth[cube].contiguous()
+        known = torch.from_numpy(first[cube] < shell).float() if shell else torch.zeros(there.shape)
+        return PhasePatch(phase_values(there), truth, there, truth * known, known)
