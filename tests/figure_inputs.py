@@ -176,9 +176,15 @@ def write_phases(folder: Path) -> None:
     drawn = [Score(*(tuple(rng.uniform(*span, many)) for span in ((40, 99), (0.5, 1), (1, 9)))) for _ in range(12)]
     found = methods_dataset(drawn, np.arange(12.0), np.arange(12), groups=4, seed=0)
     found.assign_attrs(campaign="a", starts=5, cycles=1700).to_netcdf(folder / "phasing.nc", engine="h5netcdf")
+    seen = counts
     objects = [faceted(40, seed=k, phase_range=2.0) for k in range(2)]
     counts = np.stack([rng.poisson(1e3 * diffract(each)) for each in objects])
     patterns = Patterns(counts, np.stack([phase_of(each) for each in objects]), {k: v[:2] for k, v in values.items()})
+    steps = xr.Dataset({name: (("particle", "step"), rng.uniform(1, 9, (3, 6))) for name in ("wca", "accuracy")})
+    steps["phase_range"] = (("particle", "step"), np.tile(np.arange(6) + 1.0, (3, 1)))
+    for name, array in {"counts": seen, "phase": truths, "network": truths + 0.1}.items():
+        steps[name] = (("step", "z", "y", "x"), array)
+    steps.assign_attrs(campaign="a").to_netcdf(folder / "steps.nc", engine="h5netcdf")
     network = build(NetworkConfig(name="rsp_patches_3d", width=0.1)).eval()
     assert isinstance(network, PatchPhaseNetwork)
     score_shells(network, patterns, 0).assign_attrs(campaign="a").to_netcdf(folder / "shells.nc", engine="h5netcdf")
@@ -265,6 +271,7 @@ def write_all(folder: Path) -> dict[str, list[str]]:
         "phase-study": [f"{each}/{name}" for each in ("one", "two") for name in ("phases.nc", "examples.h5")],
         "sweep-phasing": ["phasing.nc"],
         "sweep-shells": ["shells.nc"],
+        "sweep-steps": ["steps.nc"],
         "study": ["one/gap_width.nc", "two/gap_width.nc"],
         "engines": ["nufft.h5", "pynx.h5", "engines.json"],
         "scan": ["inpainted.cxi", "scores.json"],

@@ -144,6 +144,10 @@ def changed(folder: Path, name: str, **changes: object) -> Config:
             "not of the family atomistic",
         ),
         ("studies-2d.yaml", {"sweeps": [{"kind": "oversampling", "campaign": "absent"}]}, "which is not defined"),
+        ("phases.yaml", {"sweeps": [{"kind": "shells", "campaign": "phases"}]}, "shells needs rsp_patches_3d"),
+        ("phases.yaml", {"sweeps": [{"kind": "steps", "campaign": "phases"}]}, "whose phases do not rise in steps"),
+        ("phases.yaml", {"sweeps": [{"kind": "strain", "campaign": "phases"}]}, "needs a network of the task inpaint"),
+        ("inpainting.yaml", {"sweeps": [{"kind": "steps", "campaign": "slabs-shape"}]}, "which has no phases"),
     ],
 )
 def test_mistakes_are_one_sentence(folder: Path, name: str, changes: dict[str, object], told: str) -> None:
@@ -161,6 +165,9 @@ def test_each_sweep_reads_what_it_is_about(folder: Path) -> None:
     ]
     assert sweep_inputs(load_config(folder / "studies-2d.yaml"), "position")[0].endswith("polygons/manifest.json")
     assert sweep_inputs(load_config(folder / "paper.yaml"), "skipped") == ["results/paper/scan/prepared.cxi"]
+    phases, patches = (load_config(folder / f"{name}.yaml") for name in ("phases", "phases-patches"))
+    assert sweep_inputs(phases, "steps-steps-cosines")[0].endswith("campaigns/steps-cosines/shards/batch-00000.h5")
+    assert sweep_inputs(patches, "shells-patches-low")[0].endswith("campaigns/patches-low/shards/batch-00000.h5")
 
 
 def test_records_name_what_was_swept(tmp_path: Path) -> None:

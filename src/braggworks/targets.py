@@ -15,6 +15,7 @@ from braggworks.config import (
     PositionSweep,
     ShellSweep,
     SkippedSweep,
+    StepSweep,
     StrainSweep,
     data_folder,
 )
@@ -258,7 +259,7 @@ def sweep_inputs(config: Config, name: str) -> list[str]:
     match sweep:
         case OversamplingSweep() | StrainSweep() | MaskingSweep():
             return [patterns_file(config, sweep.campaign, 0)]
-        case PhasingSweep() | ShellSweep():
+        case PhasingSweep() | ShellSweep() | StepSweep():
             return [paths.batch_file("shards", sweep.campaign, 0)]
         case SkippedSweep():
             return [paths.prepared_scan]

@@ -18,6 +18,12 @@ class BodyConfig(Model):
     phase_range: tuple[float, float] = Field(
         (6.2832, 15.708), description="Largest minus smallest phase inside the body, in radians, uniform."
     )
+    phase_steps: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="Give a particle's patterns one view, and phases that rise evenly over phase_range, in place of a "
+        "view each and one phase.",
+    )
     correlation: tuple[float, float] = Field(
         (0.2, 0.6), description="Correlation length of the random field, in units of the body's largest extent."
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from braggworks.config import ShellSweep
 
 
-def score(sweep: ShellSweep, args: argparse.Namespace) -> xr.Dataset:
+def score_stitched(sweep: ShellSweep, args: argparse.Namespace) -> xr.Dataset:
     """Phase the patterns of a shard patch by patch.
 
     Raises

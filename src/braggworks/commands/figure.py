@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from braggworks.figures.style import Look
 
 #: Figures of which a run may have several: the name goes on with that of a campaign or a study.
-SEVERAL = ("gallery", "study", "phase-study", "sweep-phasing", "sweep-shells")
+SEVERAL = ("gallery", "study", "phase-study", "sweep-phasing", "sweep-shells", "sweep-steps")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """Score a network against the gap's place, oversampling, feigned strain, pixels skipped, or the phase range.
 
 What it is scored on comes with the kind of the sweep: a release's manifest (position), complex patterns (oversampling,
-strain, masking), a prepared scan (skipped), or a shard of the task phase (phasing, shells). Interpolation is
+strain, masking), a prepared scan (skipped), or a shard of the task phase (phasing, shells, steps). Interpolation is
 scored beside networks that fill gaps, but for skipped pixels; iterative phasing, for the phase range. With --state, a
 long sweep goes on where it was stopped.
 
@@ -28,6 +28,7 @@ from braggworks.config import (
     PositionSweep,
     ShellSweep,
     SkippedSweep,
+    StepSweep,
     StrainSweep,
 )
 from braggworks.errors import ConfigError, FileError
@@ -81,9 +82,13 @@ def run(args: argparse.Namespace) -> None:
 
             data = compare(recipe.sweep, args)
         case ShellSweep():
-            from braggworks.commands._shell_sweep import score
+            from braggworks.commands._shell_sweep import score_stitched
 
-            data = score(recipe.sweep, args)
+            data = score_stitched(recipe.sweep, args)
+        case StepSweep():
+            from braggworks.commands._step_sweep import score_steps
+
+            data = score_steps(recipe.sweep, args)
         case SkippedSweep():
             data = _skipped(recipe, recipe.sweep, args)
     with atomic_path(args.output) as temporary:

@@ -22,6 +22,7 @@ from braggworks.config.sweeps import (
     PositionSweep,
     ShellSweep,
     SkippedSweep,
+    StepSweep,
     StrainSweep,
 )
 from braggworks.config.training import (
@@ -55,6 +56,7 @@ __all__ = [
     "SkippedSweep",
     "SlabConfig",
     "SplitConfig",
+    "StepSweep",
     "StrainSweep",
     "StudyConfig",
     "TrainingConfig",

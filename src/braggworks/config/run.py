@@ -10,7 +10,15 @@ from pydantic import Field, ValidationError, model_validator
 from braggworks.campaigns import AnyCampaign, Campaign, Model, Task
 from braggworks.config.datasets import Release, SplitConfig
 from braggworks.config.evaluation import ComparisonConfig, EvaluationConfig, FigureConfig, ScanConfig
-from braggworks.config.sweeps import AnySweep, MaskingSweep, OversamplingSweep, PhasingSweep, ShellSweep, StrainSweep
+from braggworks.config.sweeps import (
+    AnySweep,
+    MaskingSweep,
+    OversamplingSweep,
+    PhasingSweep,
+    ShellSweep,
+    StepSweep,
+    StrainSweep,
+)
 from braggworks.config.training import StudyConfig, TrainingConfig, vary
 from braggworks.mistakes import mistake_sentence
 
@@ -94,11 +102,9 @@ class Config(Model):
         if len(set(kinds)) < len(kinds):
             raise ValueError(f"sweeps names {max(kinds, key=kinds.count)!r} twice: leave one out")
         for sweep in self.sweeps:
-            task = "phase" if isinstance(sweep, PhasingSweep | ShellSweep) else "inpaint"
-            if isinstance(sweep, PhasingSweep | ShellSweep) and self.campaign(sweep.campaign).task != "phase":
-                raise ValueError(
-                    f"the sweep {sweep.kind} names {sweep.campaign!r}, which has no phases: name one that has"
-                )
+            task: Task = "phase" if isinstance(sweep, PhasingSweep | ShellSweep | StepSweep) else "inpaint"
+            if isinstance(sweep, PhasingSweep | ShellSweep | StepSweep):
+                self._check_phases(sweep)
             by_patches = self.training is not None and self.training.network.name == "rsp_patches_3d"
             if isinstance(sweep, ShellSweep) and not by_patches:
                 raise ValueError("the sweep shells needs rsp_patches_3d: leave it out, or train that network")
@@ -108,6 +114,17 @@ class Config(Model):
                 )
         if "skipped" in kinds and not self.scan:
             raise ValueError("the sweep skipped fills the gap of the scan: add scan, or leave the sweep out")
+
+    def _check_phases(self, sweep: PhasingSweep | ShellSweep | StepSweep) -> None:
+        campaign = self.campaign(sweep.campaign)
+        if campaign.task != "phase":
+            raise ValueError(f"the sweep {sweep.kind} names {sweep.campaign!r}, which has no phases: name one that has")
+        body = getattr(campaign, "body", None)
+        if isinstance(sweep, StepSweep) and not (body and body.phase_steps):
+            raise ValueError(
+                f"the sweep steps names {sweep.campaign!r}, whose phases do not rise in steps: set body.phase_steps, "
+                "or name another campaign"
+            )
 
     @property
     def task(self) -> Task:

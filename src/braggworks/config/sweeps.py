@@ -104,6 +104,18 @@ class PhasingSweep(Sweep):
         return f"{self.kind}-{self.campaign}"
 
 
+class StepSweep(Sweep):
+    """Particles whose phase grows in steps, and the network's phases of each."""
+
+    kind: Literal["steps"]
+    campaign: Name = Field(description="Campaign of the task phase with body.phase_steps, whose first batch is phased.")
+
+    @property
+    def name(self) -> str:
+        """Name of the sweep among those of a run, which may have one for each campaign."""
+        return f"{self.kind}-{self.campaign}"
+
+
 class ShellSweep(Sweep):
     """Held-out patterns phased patch by patch, scored shell by shell, given what was found within, or the truth."""
 
@@ -118,6 +130,13 @@ class ShellSweep(Sweep):
 
 
 AnySweep = Annotated[
-    PositionSweep | OversamplingSweep | SkippedSweep | StrainSweep | MaskingSweep | PhasingSweep | ShellSweep,
+    PositionSweep
+    | OversamplingSweep
+    | SkippedSweep
+    | StrainSweep
+    | MaskingSweep
+    | PhasingSweep
+    | StepSweep
+    | ShellSweep,
     Field(discriminator="kind"),
 ]

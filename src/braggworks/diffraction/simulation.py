@@ -95,7 +95,8 @@ class _Pattern:
 
     def __init__(self, recipe: SimulateRecipe, index: int, number: int, particle: Particle) -> None:
         self.recipe, self.index, self.number, self.particle = recipe, index, number, particle
-        self.rng = generator(recipe.campaign, recipe.seed, index, "view", number)
+        view = 0 if recipe.body.phase_steps else number
+        self.rng = generator(recipe.campaign, recipe.seed, index, "view", view)
         self.rejected = 0
 
     def draw(self) -> Draw:
@@ -208,7 +209,11 @@ def pattern_steps(recipe: SimulateRecipe, index: int) -> Steps:
 
 def _patterns(recipe: SimulateRecipe, index: int) -> list[_Pattern]:
     particle = draw_particle(recipe.body, index, generator(recipe.campaign, recipe.seed, index, "body"))
-    return [_Pattern(recipe, index, number, particle) for number in range(recipe.sampling.patterns_per_particle)]
+    number = recipe.sampling.patterns_per_particle
+    particles = [particle] * number
+    if recipe.body.phase_steps and particle.kind != "none":
+        particles = [replace(particle, phase_range=span) for span in np.linspace(*recipe.body.phase_range, number)]
+    return [_Pattern(recipe, index, k, each) for k, each in enumerate(particles)]
 
 
 def _expose(objects: Objects, rows: NDArray[np.intp], recipe: SimulateRecipe) -> dict[int, Exposure]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
@@ -98,9 +98,15 @@ def draw_examples(examples: PhaseExamples, look: Look) -> Figure:
     look
         Colour maps.
     """
+    figure = new_figure(WIDE_MM, 30 * len(_ROWS))
+    draw_columns(figure, examples, look)
+    return figure
+
+
+def draw_columns(figure: Figure | SubFigure, examples: PhaseExamples, look: Look) -> None:
+    """Draw a column for each of up to five patterns that span the phase ranges."""
     order = np.argsort(examples.phase_range)
     chosen = order[np.unique(np.linspace(0, len(order) - 1, _MOST).round().astype(int))]
-    figure = new_figure(WIDE_MM, 30 * len(_ROWS))
     grid = figure.subplots(len(_ROWS), len(chosen), squeeze=False)
     for column, index in enumerate(chosen):
         images = _column(grid[:, column], examples, int(index), look)
@@ -112,7 +118,6 @@ def draw_examples(examples: PhaseExamples, look: Look) -> Figure:
     phase_colorbar(images[1], list(grid[1:3].flat), shrink=0.6)
     figure.colorbar(images[3], ax=list(grid[3:5].flat), shrink=0.6).set_label("modulus (of the largest)")
     phase_colorbar(images[5], list(grid[5:].flat), shrink=0.6)
-    return figure
 
 
 def _column(axes: NDArray[np.object_], examples: PhaseExamples, index: int, look: Look) -> list[AxesImage]:

@@ -60,6 +60,7 @@ FIGURES: dict[str, Entry] = {
     "sweep-phasing": Entry(
         "phasing_methods", "draw", ("phasing.nc",), "network, refined network and iterative phasing by phase range"
     ),
+    "sweep-steps": Entry("phase_steps", "draw", ("steps.nc",), "a network's phases of particles whose phase grows"),
     "sweep-shells": Entry("shells", "draw", ("shells.nc",), "phases found patch by patch, from shell to shell"),
     "sweep-position": Entry("sweeps", "draw_position", ("position.nc",), "accuracy against the gap's place"),
     "sweep-oversampling": Entry("sweeps", "draw_oversampling", ("oversampling.nc",), "accuracy against oversampling"),

@@ -75,7 +75,24 @@ def shell_records(sweep: xr.Dataset) -> list[Record]:
     return records
 
 
-SWEEPS: dict[str, Callable[[xr.Dataset], list[Record]]] = {"phasing": phasing_records, "shells": shell_records}
+def step_records(sweep: xr.Dataset) -> list[Record]:
+    """Return the mean accuracy and loss of every step."""
+    stem, n = f"sweep.steps.{sweep.attrs['campaign']}", sweep.sizes["particle"]
+    records = []
+    for step in map(int, sweep["step"].values):
+        here = sweep.sel(step=step)
+        for score, unit in (("accuracy", "%"), ("wca", "1")):
+            mean, low, high = (float(here[f"{score}_{part}"]) for part in ("mean", "low", "high"))
+            name = f"{stem}.{float(here['phase_range'].mean()):.1f}rad.{score}"
+            records.append(Record(name, mean, unit, low=low, high=high, n=n))
+    return records
+
+
+SWEEPS: dict[str, Callable[[xr.Dataset], list[Record]]] = {
+    "phasing": phasing_records,
+    "shells": shell_records,
+    "steps": step_records,
+}
 """Sweeps of networks for phases, by their kind."""
 
 

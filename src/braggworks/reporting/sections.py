@@ -11,8 +11,6 @@ from braggworks.config import Config
 GALLERY = "gallery-"
 STUDY = "study-"
 PHASE = "phase-"
-PHASING = "sweep-phasing-"
-SHELLS = "sweep-shells-"
 #: Figure of the section that starts what the report says of the data; sheets of samples follow it.
 DATA = "distributions"
 
@@ -162,6 +160,31 @@ _FIXED: dict[str, tuple[str, str]] = {
 }
 
 
+#: Sweeps of networks for phases, of which a run may have one for each campaign.
+_PHASE_SWEEPS = {
+    "sweep-phasing-": (
+        "Phasing of {}",
+        "The network alone, its object refined by ER, and iterative phasing from random starts, on patterns that "
+        "training never saw. The best view and the best start are those of the lowest free log-likelihood, which is "
+        "all that is known of a measured scan. Accuracy is the thesis's, equation 4.5, of the better twin; an object "
+        "is found where its overlap with the truth exceeds 0.9. After Masto's thesis, Fig. 4.47 to 4.49.",
+    ),
+    "sweep-steps-": (
+        "Phases of {} that grow in steps",
+        "Held-out particles, each in one view, whose phase grows evenly from pattern to pattern; below, the first one. "
+        "Accuracy is the thesis's, equation 4.5, of the better twin. After Masto's thesis, Fig. 4.43 to 4.46.",
+    ),
+    "sweep-shells-": (
+        "Phases of {}, patch by patch",
+        "Patches around the peak, and then on shells around it, each given what is known of its phase from the shells "
+        "within. The loss of each shell counts the voxels that it says first, with the sign and the constant that suit "
+        "the whole pattern. Where patches are given the truth, nothing is handed on, so that the difference is what "
+        "errors within do to the shells outside. Below, patches with the truth as their guess. After Masto's thesis, "
+        "Fig. 4.19 to 4.29.",
+    ),
+}
+
+
 def sections(names: Sequence[str], findings: Findings) -> list[Section]:
     """Return the sections of a report, one per figure.
 
@@ -185,37 +208,12 @@ def _section(name: str, findings: Findings) -> Section:
         return Section(name, *_FIXED[name])
     if name.startswith(GALLERY):
         return _gallery(name, findings)
-    if name.startswith(PHASING):
-        return _phasing(name)
-    if name.startswith(SHELLS):
-        return _shells(name)
+    for prefix, (title, caption) in _PHASE_SWEEPS.items():
+        if name.startswith(prefix):
+            return Section(name, title.format(name.removeprefix(prefix)), caption)
     if name.removeprefix(PHASE).startswith(STUDY):
         return _study(name, findings)
     return _WRITERS[name](findings)
-
-
-def _phasing(name: str) -> Section:
-    campaign = name.removeprefix(PHASING)
-    return Section(
-        name,
-        f"Phasing of {campaign}",
-        "The network alone, its object refined by ER, and iterative phasing from random starts, on patterns that "
-        "training never saw. The best view and the best start are those of the lowest free log-likelihood, which is "
-        "all that is known of a measured scan. Accuracy is the thesis's, equation 4.5, of the better twin; an object "
-        "is found where its overlap with the truth exceeds 0.9. After Masto's thesis, Fig. 4.47 to 4.49.",
-    )
-
-
-def _shells(name: str) -> Section:
-    return Section(
-        name,
-        f"Phases of {name.removeprefix(SHELLS)}, patch by patch",
-        "Patches around the peak, and then on shells around it, each given what is known of its phase from the shells "
-        "within. The loss of each shell counts the voxels that it says first, with the sign and the constant that suit "
-        "the whole pattern. Where patches are given the truth, nothing is handed on, so that the difference is what "
-        "errors within do to the shells outside. Below, patches with the truth as their guess. After Masto's thesis, "
-        "Fig. 4.19 to 4.29.",
-    )
 
 
 def _study(name: str, findings: Findings) -> Section:

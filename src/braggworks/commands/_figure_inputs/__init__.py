@@ -24,6 +24,7 @@ READERS: dict[str, Callable[..., Any]] = {
     "intensity": sweeps.read_intensity,
     "sweep-phasing": phases.read_methods,
     "sweep-shells": phases.read_shells,
+    "sweep-steps": phases.read_steps,
     "sweep-position": sweeps.read_positions,
     "sweep-oversampling": sweeps.read_oversampling,
     "sweep-skipped": sweeps.read_skipped,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braggworks.commands._figure_inputs._common import load_scores, reading
+from braggworks.figures.phase_steps import PhaseSteps
 from braggworks.figures.phase_study import PhaseStudy
 from braggworks.figures.phases import PhaseExamples, RangeScores
 from braggworks.figures.phasing_methods import Methods
@@ -69,6 +70,16 @@ def read_shells(path: str) -> Shells:
             patterns=int(data.attrs["n"]),
             title=str(data.attrs["campaign"]),
         )
+
+
+def read_steps(path: str) -> PhaseSteps:
+    """Return the scores of particles whose phase grows, and the first one's patterns. Raises `FileError`."""
+    data = load_scores(path)
+    with reading(path):
+        kept = {name: data[name].values for name in ("counts", "phase", "network")}
+        ranges, losses, accuracies = (data[name].values for name in ("phase_range", "wca", "accuracy"))
+        example = PhaseExamples(**kept, phase_range=ranges[0], wca=losses[0], accuracy=accuracies[0])
+        return PhaseSteps(ranges, accuracies, losses, example, str(data.attrs["campaign"]))
 
 
 def read_study(*paths: str) -> PhaseStudy:
