@@ -31,12 +31,12 @@ _MOST = 5
 _MARGIN = 3
 _ROWS = (
     "counts (1)",
-    "true RSP (rad)",
-    "network's RSP (rad)",
-    "true modulus (1)",
-    "network's modulus (1)",
-    "true phase (rad)",
-    "network's phase (rad)",
+    "true\nRSP (rad)",
+    "network's\nRSP (rad)",
+    "true\nmodulus (1)",
+    "network's\nmodulus (1)",
+    "true\nphase (rad)",
+    "network's\nphase (rad)",
 )
 _MARKERS = "osD^vP*"
 

@@ -23,7 +23,7 @@ from braggworks.figures.style import (
     styled,
 )
 
-_ROWS = ("counts (1)", "guess (rad)", "true RSP (rad)", "network's RSP (rad)")
+_ROWS = ("counts (1)", "guess (rad)", "true\nRSP (rad)", "network's\nRSP (rad)")
 _MARKERS = "os^"
 
 
