@@ -12,6 +12,7 @@ from dataset_inputs import write_shard, write_steps
 from phasing_inputs import diffract, faceted, write_object
 
 from braggworks.config import NetworkConfig
+from braggworks.evaluation.consistency import score_consistency
 from braggworks.evaluation.gap_artefacts import Diffracted, score_artefacts
 from braggworks.evaluation.masking import score_masking
 from braggworks.evaluation.oversampling import score_oversampling
@@ -145,6 +146,9 @@ def write_sweeps(folder: Path) -> None:
     fills = {"linear": whole, "network": lambda counts, mask: whole(counts, mask) + 1}
     particles = [Diffracted(sphere(radius), 0.4, 2.0) for radius in (5, 6)]
     score_artefacts(particles, fills, [3, 4], 4).to_netcdf(folder / "strain.nc", engine="h5netcdf")
+    own = N / 12
+    found = score_consistency([(each, own) for each in particles], whole, [2.0, 2.5], [2, 3], 3)
+    found.to_netcdf(folder / "consistency.nc", engine="h5netcdf")
 
     def phase(pattern: Pattern, seed: int) -> Phased:
         found = np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(np.sqrt(pattern.counts) + 0j)))
@@ -266,6 +270,7 @@ def write_all(folder: Path) -> dict[str, list[str]]:
         "sweep-skipped": ["skipped.nc"],
         "sweep-strain": ["strain.nc"],
         "sweep-masking": ["masking.nc"],
+        "sweep-consistency": ["consistency.nc"],
         "phases": ["one/examples.h5"],
         "phase-range": ["one/phases.nc"],
         "phase-study": [f"{each}/{name}" for each in ("one", "two") for name in ("phases.nc", "examples.h5")],

@@ -14,12 +14,14 @@ from workflow_project import ROOT
 
 from braggworks.config import Config, load_config
 from braggworks.errors import ConfigError
+from braggworks.evaluation.consistency import consistent, score_consistency
 from braggworks.evaluation.gap_artefacts import GAP, Diffracted, score_artefacts
 from braggworks.evaluation.oversampling import MOST, coarser, predicted_pattern, score_oversampling
 from braggworks.evaluation.positions import gap_starts, score_positions
 from braggworks.evaluation.real_space import diffract
 from braggworks.evaluation.sweeps import Patches, interpolation
-from braggworks.reporting.gather import sweep_records
+from braggworks.inpainting.interpolation import interpolate
+from braggworks.reporting.gather_sweeps import sweep_records
 from braggworks.targets import figure_names, sweep_inputs
 
 
@@ -115,6 +117,40 @@ def test_an_exact_filling_leaves_no_strain_and_wider_gaps_feign_more() -> None:
     assert found.sizes["gap_width"] == 2
 
 
+# --- consistency ---
+
+
+def test_the_step_mends_a_gap_whose_autocorrelation_reaches_too_far_and_leaves_a_right_one() -> None:
+    intensity = np.abs(box(6, 32)) ** 2
+    intensity *= MOST / intensity.max()
+    gap = np.zeros(intensity.shape, bool)
+    gap[:, :, 20:23] = True
+    filled = np.where(gap, intensity * np.random.default_rng(0).uniform(0.9, 1.1, gap.shape), intensity)
+    mended = consistent(filled, gap, 1e-3, 1e-3)
+    np.testing.assert_array_equal(mended[~gap], intensity[~gap])
+    assert (mended >= 0).all()
+    wrong, less = (np.linalg.norm(each[gap] - intensity[gap]) for each in (filled, mended))
+    assert less < 0.5 * wrong
+    right = consistent(intensity, gap, 1e-3, 1e-3)
+    np.testing.assert_allclose(right[gap], intensity[gap], atol=1e-2 * wrong)
+
+
+def test_the_step_is_scored_on_every_grid() -> None:
+    def linear(counts: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return np.expm1(interpolate(np.log1p(counts), mask))
+
+    particle = Diffracted(box(8, 48), 0.4, 2.0)
+    found = score_consistency([(particle, 6.0)], linear, [3.0, 6.0], [2, 4], 3)
+    assert found["rmse_after"].shape == (2, 2, 2, 2, 1)
+    assert (found["rmse"] > 0).all()
+    assert not np.allclose(found["rmse"].sel(ratio=3.0), found["rmse"].sel(ratio=6.0))
+    # The stronger the weight, the less it changes.
+    change = abs(found["rmse_after"] - found["rmse"]).mean(("share", "ratio", "gap_width", "particle"))
+    assert float(change.sel(weight=1.0)) < float(change.sel(weight=0.01))
+    with pytest.raises(ConfigError, match="oversampling"):
+        score_consistency([(particle, 6.0)], linear, [7.0], [2], 3)
+
+
 # --- in a run ---
 
 
@@ -174,7 +210,7 @@ def test_records_name_what_was_swept(tmp_path: Path) -> None:
     write_sweeps(tmp_path)
     names = [
         record.name
-        for kind in ("position", "oversampling", "skipped", "strain", "masking")
+        for kind in ("position", "oversampling", "skipped", "strain", "consistency", "masking")
         for record in sweep_records(xr.load_dataset(tmp_path / f"{kind}.nc", engine="h5netcdf"))
     ]
     assert {
@@ -182,6 +218,7 @@ def test_records_name_what_was_swept(tmp_path: Path) -> None:
         "sweep.oversampling.linear.3px.2",
         "sweep.skipped.7px.seconds",
         "sweep.strain.gap.3px.rmse",
+        "sweep.consistency.3px.2.5.share0.001.weight1",
         "sweep.masking.network.strain_rmse",
     } <= set(names)
     assert len(names) == len(set(names))

@@ -9,6 +9,7 @@ from pathlib import Path
 from braggworks.campaigns import AtomisticCampaign, Campaign, ScanCampaign
 from braggworks.config import (
     Config,
+    ConsistencySweep,
     MaskingSweep,
     OversamplingSweep,
     PhasingSweep,
@@ -257,7 +258,7 @@ def sweep_inputs(config: Config, name: str) -> list[str]:
     """Return the file that a sweep scores the network on: a manifest, patterns, or a scan."""
     sweep, paths = config.sweep(name), run_paths(config)
     match sweep:
-        case OversamplingSweep() | StrainSweep() | MaskingSweep():
+        case OversamplingSweep() | StrainSweep() | ConsistencySweep() | MaskingSweep():
             return [patterns_file(config, sweep.campaign, 0)]
         case PhasingSweep() | ShellSweep() | StepSweep():
             return [paths.batch_file("shards", sweep.campaign, 0)]

@@ -96,6 +96,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _records(config: Config, files: Files) -> list[Record]:
     from braggworks.reporting import gather, gather_phases
+    from braggworks.reporting.gather_sweeps import sweep_records
 
     records = gather.dataset_records(config, files.manifests)
     if files.evaluation is not None:
@@ -108,7 +109,7 @@ def _records(config: Config, files: Files) -> list[Record]:
         told = gather_phases.phase_study_records if config.task == "phase" else gather.study_records
         records += told(study, evaluations)
     for sweep in files.sweeps:
-        records += gather_phases.SWEEPS.get(sweep.attrs["kind"], gather.sweep_records)(sweep)
+        records += gather_phases.SWEEPS.get(sweep.attrs["kind"], sweep_records)(sweep)
     if files.engines:
         records += gather.engine_records(files.engines)
     if files.scores:

@@ -1,9 +1,9 @@
 """Score a network against the gap's place, oversampling, feigned strain, pixels skipped, or the phase range.
 
 What it is scored on comes with the kind of the sweep: a release's manifest (position), complex patterns (oversampling,
-strain, masking), a prepared scan (skipped), or a shard of the task phase (phasing, shells, steps). Interpolation is
-scored beside networks that fill gaps, but for skipped pixels; iterative phasing, for the phase range. With --state, a
-long sweep goes on where it was stopped.
+strain, consistency, masking), a prepared scan (skipped), or a shard of the task phase (phasing, shells, steps).
+Interpolation is scored beside networks that fill gaps, but for skipped pixels; iterative phasing, for the phase range.
+With --state, a long sweep goes on where it was stopped.
 
 example:
     braggworks sweep manifest.json --recipe recipe.json --weights w.safetensors --output sweep.nc
@@ -22,6 +22,7 @@ from braggworks.commands._recipes import add_recipe_arguments, read_recipe
 from braggworks.commands._test_patches import test_patches
 from braggworks.commands.scan import positive_int
 from braggworks.config import (
+    ConsistencySweep,
     MaskingSweep,
     OversamplingSweep,
     PhasingSweep,
@@ -75,6 +76,8 @@ def run(args: argparse.Namespace) -> None:
             data = _oversampling(recipe.sweep, args, load_inpainter(args.weights))
         case StrainSweep():
             data = _artefacts(recipe.sweep, args, load_inpainter(args.weights))
+        case ConsistencySweep():
+            data = _consistency(recipe.sweep, args, load_inpainter(args.weights))
         case MaskingSweep():
             data = _masking(recipe.sweep, args, load_inpainter(args.weights))
         case PhasingSweep():
@@ -156,6 +159,19 @@ def _artefacts(sweep: StrainSweep, args: argparse.Namespace, inpainter: Inpainte
     fills = whole_fills(inpainter)
     with _bar(len(particles) * len(sweep.gap_widths_px), "gap") as bar:
         return score_artefacts(particles, fills, sweep.gap_widths_px, sweep.offset_px, bar.update)
+
+
+def _consistency(sweep: ConsistencySweep, args: argparse.Namespace, inpainter: Inpainter) -> xr.Dataset:
+    from braggworks.evaluation.consistency import score_consistency
+    from braggworks.evaluation.gap_artefacts import whole_fills
+
+    fill = whole_fills(inpainter)["network"]
+    own = [ratio for _, ratio in _amplitudes(args.data, sweep.patterns)]
+    particles = list(zip(read_diffracted(args.data, sweep.patterns), own, strict=True))
+    with _bar(len(particles) * len(sweep.ratios) * len(sweep.gap_widths_px), "gap") as bar:
+        return score_consistency(
+            particles, fill, sweep.ratios, sweep.gap_widths_px, sweep.offset_px, progress=bar.update
+        )
 
 
 def _masking(sweep: MaskingSweep, args: argparse.Namespace, inpainter: Inpainter) -> xr.Dataset:

@@ -16,6 +16,7 @@ from braggworks.config.reading import data_folder, json_schema, load_campaign, l
 from braggworks.config.run import Config
 from braggworks.config.sweeps import (
     AnySweep,
+    ConsistencySweep,
     MaskingSweep,
     OversamplingSweep,
     PhasingSweep,
@@ -39,6 +40,7 @@ __all__ = [
     "BarConfig",
     "ComparisonConfig",
     "Config",
+    "ConsistencySweep",
     "EvaluationConfig",
     "FigureConfig",
     "Interpolation",

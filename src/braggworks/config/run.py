@@ -12,6 +12,7 @@ from braggworks.config.datasets import Release, SplitConfig
 from braggworks.config.evaluation import ComparisonConfig, EvaluationConfig, FigureConfig, ScanConfig
 from braggworks.config.sweeps import (
     AnySweep,
+    ConsistencySweep,
     MaskingSweep,
     OversamplingSweep,
     PhasingSweep,
@@ -132,8 +133,9 @@ class Config(Model):
         return self.training.network.task if self.training else "inpaint"
 
     @property
-    def _with_campaign(self) -> list[OversamplingSweep | StrainSweep | MaskingSweep]:
-        return [sweep for sweep in self.sweeps if isinstance(sweep, OversamplingSweep | StrainSweep | MaskingSweep)]
+    def _with_campaign(self) -> list[OversamplingSweep | StrainSweep | ConsistencySweep | MaskingSweep]:
+        kinds = OversamplingSweep | StrainSweep | ConsistencySweep | MaskingSweep
+        return [sweep for sweep in self.sweeps if isinstance(sweep, kinds)]
 
     @property
     def _release_names(self) -> list[str]:

@@ -63,6 +63,19 @@ class StrainSweep(Sweep):
     offset_px: int = Field(8, ge=0, le=1024, description="From the peak to the gap's first pixel.")
 
 
+class ConsistencySweep(Sweep):
+    """Strain that a filled gap feigns, with and without a last step of consistency with the autocorrelation."""
+
+    kind: Literal["consistency"]
+    campaign: Name = Field(description="Campaign of the family atomistic whose first batch holds the particles.")
+    patterns: int = Field(3, ge=1, le=1000, description="How many of the batch's patterns, at most.")
+    ratios: list[Annotated[float, Field(ge=1.5, le=20)]] = Field(
+        [3, 6], min_length=1, max_length=20, description="Oversampling ratios, at most the patterns' own."
+    )
+    gap_widths_px: list[Width] = Field([3, 6, 9, 12], min_length=1, max_length=20)
+    offset_px: int = Field(8, ge=0, le=1024, description="From the peak to the gap's first pixel.")
+
+
 class MaskingSweep(Sweep):
     """Objects phased from patterns with a cross gap that is masked in several ways, zeroed, or filled."""
 
@@ -134,6 +147,7 @@ AnySweep = Annotated[
     | OversamplingSweep
     | SkippedSweep
     | StrainSweep
+    | ConsistencySweep
     | MaskingSweep
     | PhasingSweep
     | StepSweep

@@ -43,11 +43,16 @@ def coarser(amplitude: NDArray[Any], ratio: float, own: float) -> NDArray[np.flo
     ConfigError
         If the amplitude is sampled less finely than wanted.
     """
+    inner = coarser_object(amplitude, ratio, own)
+    intensity = np.abs(np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(inner)))) ** 2
+    return np.asarray(intensity * (MOST / intensity.max()))
+
+
+def coarser_object(amplitude: NDArray[Any], ratio: float, own: float) -> NDArray[np.complexfloating[Any, Any]]:
+    """Return the object (z, y, x), its centre in voxel m // 2, in the field of view of that grid; see `coarser`."""
     kept = _grid(amplitude.shape[0], ratio, own)
     field = np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(amplitude)))
-    inner = tuple(slice((n - kept) // 2, (n - kept) // 2 + kept) for n in field.shape)
-    intensity = np.abs(np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(field[inner])))) ** 2
-    return np.asarray(intensity * (MOST / intensity.max()))
+    return np.asarray(field[tuple(slice((n - kept) // 2, (n - kept) // 2 + kept) for n in field.shape)])
 
 
 def _grid(size: int, ratio: float, own: float) -> int:

@@ -66,6 +66,9 @@ FIGURES: dict[str, Entry] = {
     "sweep-oversampling": Entry("sweeps", "draw_oversampling", ("oversampling.nc",), "accuracy against oversampling"),
     "sweep-skipped": Entry("sweeps", "draw_skipped", ("skipped.nc",), "time and error against skipped pixels"),
     "sweep-strain": Entry("artefacts", "draw", ("strain.nc",), "strain that gaps feign"),
+    "sweep-consistency": Entry(
+        "consistency", "draw", ("consistency.nc",), "what consistency with the autocorrelation adds to a filled gap"
+    ),
     "sweep-masking": Entry("masking", "draw", ("masking.nc",), "what is phased of a masked, zeroed or filled gap"),
     "phase-study": Entry(
         "phase_study",

@@ -195,42 +195,6 @@ def study_records(study: str, evaluations: Mapping[str, xr.Dataset]) -> list[Rec
     ]
 
 
-def sweep_records(sweep: xr.Dataset) -> list[Record]:
-    """Return what a sweep found, by its kind."""
-    kind, n = str(sweep.attrs["kind"]), int(sweep.attrs.get("n", 1))
-    records: list[Record] = []
-    if kind == "skipped":
-        for skipped in map(int, sweep["skipped"].values):
-            at = sweep.sel(skipped=skipped)
-            records.append(Record(f"sweep.skipped.{skipped}px.seconds", float(at["seconds"]), "s"))
-            records.append(Record(f"sweep.skipped.{skipped}px.pcc", float(at["pcc"]), "1"))
-        return records
-    if kind == "masking":
-        for strategy in map(str, sweep["strategy"].values[1:]):
-            at = sweep.sel(strategy=strategy).mean("particle")
-            for what in ("strain_rmse", "modulus_rmse", "free_llk"):
-                records.append(Record(f"sweep.masking.{strategy}.{what}", float(at[what]), "1", n=n))
-        return records
-    if kind == "strain":
-        for width in map(int, sweep["gap_width"].values):
-            rmse = sweep["rmse"].sel({"gap_width": width}).mean("particle")
-            for method in map(str, sweep["method"].values):
-                value = float(rmse.sel({"method": method}))
-                records.append(Record(f"sweep.strain.{method}.{width}px.rmse", value, "1", n=n))
-        return records
-    for method in map(str, sweep["method"].values):
-        scores = sweep.sel({"method": method})
-        if kind == "position":
-            gap = int(sweep.attrs["gap_px"])
-            records.append(Record(f"sweep.position.{method}.{gap}px", float(scores["pcc"].mean()), "1", n=n))
-            continue
-        for width in map(int, sweep["gap_width"].values):
-            for ratio in sweep["ratio"].values:
-                value = float(scores["pcc"].sel(gap_width=width, ratio=ratio).mean())
-                records.append(Record(f"sweep.oversampling.{method}.{width}px.{float(ratio):g}", value, "1", n=n))
-    return records
-
-
 def shipped_records(records: Iterable[Record]) -> list[Record]:
     """Return what a reader wants of the benchmarks of the networks that come with the package."""
     return [record for record in records if _SHIPPED.fullmatch(record.name)]

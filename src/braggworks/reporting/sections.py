@@ -145,6 +145,13 @@ _FIXED: dict[str, tuple[str, str]] = {
         "The particles' moduli with their phase set to zero: all strain is an artefact of the gap. The pattern keeps "
         "the phase that it had. After Masto's thesis, Fig. 3.21 to 3.23, and Carnis et al. (2019).",
     ),
+    "sweep-consistency": (
+        "A last step of consistency with the autocorrelation",
+        "The autocorrelation of the filled pattern is asked to end where it falls below a share of its maximum, and "
+        "the gap changed accordingly, the less the larger the weight. Above 1, the strain that the filled gap feigns "
+        "in objects of zero phase is smaller with the step, in noise-free patterns, where it has most to say. The "
+        "network of the package knows the band limit already, so that the step is no option of its command.",
+    ),
     "sweep-masking": (
         "Phasing around a gap, and through a filled one",
         "Noisy patterns with a cross gap, phased from the same random starts with the gap's amplitudes left free, free "

@@ -28,6 +28,7 @@ READERS: dict[str, Callable[..., Any]] = {
     "sweep-position": sweeps.read_positions,
     "sweep-oversampling": sweeps.read_oversampling,
     "sweep-skipped": sweeps.read_skipped,
+    "sweep-consistency": sweeps.read_consistency,
     "sweep-strain": sweeps.read_artefacts,
     "sweep-masking": sweeps.read_strategies,
     "phase-study": phases.read_study,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from braggworks.commands._figure_inputs._common import load_scores, reading
 from braggworks.evaluation.metrics import CLASSES
 from braggworks.figures.artefacts import Artefacts
+from braggworks.figures.consistency import Consistency
 from braggworks.figures.intensity import Intensity
 from braggworks.figures.masking import Strategies
 from braggworks.figures.sweeps import Oversampling, Positions, Skipping
@@ -102,6 +103,14 @@ def read_strategies(path: str) -> Strategies:
             strain_rmse=errors["strain_rmse"].values,
             modulus_rmse=errors["modulus_rmse"].values,
         )
+
+
+def read_consistency(path: str) -> Consistency:
+    """Return the strain's error with and without a last step. Raises `FileError`."""
+    data = load_scores(path)
+    with reading(path):
+        names = ("share", "weight", "ratio", "gap_width", "rmse", "rmse_after")
+        return Consistency(*(data[name].values for name in names))
 
 
 def read_skipped(path: str) -> Skipping:
