@@ -8,6 +8,7 @@ import torch
 
 from braggworks.cli import main
 from braggworks.commands._figure_inputs.results import read_finetuned
+from braggworks.commands.finetune import _around_peak
 from braggworks.config import NetworkConfig, SlabConfig, TrainingConfig
 from braggworks.datasets.gaps import cross_gap
 from braggworks.errors import ConfigError, ScanError
@@ -379,6 +380,15 @@ def test_finetuning_improves_what_it_has_not_seen(tmp_path, capsys):
     assert 0 < measured.max() <= counts.max()
     assert shown.pcc["after"].mean() > shown.pcc["linear"].mean()
     assert "4 px normal to x" in capsys.readouterr().out
+
+
+def test_finetuning_looks_at_what_lies_around_the_peak():
+    counts = np.pad(pattern((40, 64, 110)), ((0, 0), (200, 100), (90, 150)))
+    peak = np.unravel_index(int(counts.argmax()), counts.shape)
+    kept = _around_peak(Scan(counts)).counts
+    assert kept.shape == (40, 128, 128)
+    assert kept.max() == counts.max()
+    assert kept[:, 64, 64].max() == counts[:, peak[1], peak[2]].max()
 
 
 def test_only_the_plane_network_is_trained_on_a_scan(tmp_path, capsys):
