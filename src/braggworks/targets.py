@@ -12,11 +12,9 @@ from braggworks.config import (
     ConsistencySweep,
     MaskingSweep,
     OversamplingSweep,
-    PhasingSweep,
+    PhaseSweep,
     PositionSweep,
-    ShellSweep,
     SkippedSweep,
-    StepSweep,
     StrainSweep,
     data_folder,
 )
@@ -260,7 +258,7 @@ def sweep_inputs(config: Config, name: str) -> list[str]:
     match sweep:
         case OversamplingSweep() | StrainSweep() | ConsistencySweep() | MaskingSweep():
             return [patterns_file(config, sweep.campaign, 0)]
-        case PhasingSweep() | ShellSweep() | StepSweep():
+        case PhaseSweep():
             return [paths.batch_file("shards", sweep.campaign, 0)]
         case SkippedSweep():
             return [paths.prepared_scan]

@@ -15,7 +15,7 @@ from braggworks.config.sweeps import (
     ConsistencySweep,
     MaskingSweep,
     OversamplingSweep,
-    PhasingSweep,
+    PhaseSweep,
     ShellSweep,
     StepSweep,
     StrainSweep,
@@ -103,8 +103,8 @@ class Config(Model):
         if len(set(kinds)) < len(kinds):
             raise ValueError(f"sweeps names {max(kinds, key=kinds.count)!r} twice: leave one out")
         for sweep in self.sweeps:
-            task: Task = "phase" if isinstance(sweep, PhasingSweep | ShellSweep | StepSweep) else "inpaint"
-            if isinstance(sweep, PhasingSweep | ShellSweep | StepSweep):
+            task: Task = "phase" if isinstance(sweep, PhaseSweep) else "inpaint"
+            if isinstance(sweep, PhaseSweep):
                 self._check_phases(sweep)
             by_patches = self.training is not None and self.training.network.name == "rsp_patches_3d"
             if isinstance(sweep, ShellSweep) and not by_patches:
@@ -116,7 +116,7 @@ class Config(Model):
         if "skipped" in kinds and not self.scan:
             raise ValueError("the sweep skipped fills the gap of the scan: add scan, or leave the sweep out")
 
-    def _check_phases(self, sweep: PhasingSweep | ShellSweep | StepSweep) -> None:
+    def _check_phases(self, sweep: PhaseSweep) -> None:
         campaign = self.campaign(sweep.campaign)
         if campaign.task != "phase":
             raise ValueError(f"the sweep {sweep.kind} names {sweep.campaign!r}, which has no phases: name one that has")

@@ -99,11 +99,21 @@ class MaskingSweep(Sweep):
         return self
 
 
-class PhasingSweep(Sweep):
+class PhaseSweep(Sweep):
+    """A sweep of a network for phases, over the patterns of one campaign; a run may have one for each campaign."""
+
+    campaign: Name = Field(description="Campaign of the task phase, whose first batch is phased.")
+
+    @property
+    def name(self) -> str:
+        """Name of the sweep among those of a run."""
+        return f"{self.kind}-{self.campaign}"
+
+
+class PhasingSweep(PhaseSweep):
     """Held-out patterns phased by the network, by it and ER, and iteratively, against the phase range."""
 
     kind: Literal["phasing"]
-    campaign: Name = Field(description="Campaign of the task phase, whose first batch is phased.")
     patterns: int = Field(120, ge=1, le=100_000, description="How many of the batch's patterns, at most.")
     groups: int = Field(6, ge=1, le=100, description="Groups of equal size by phase range.")
     phasing: PhasingConfig = Field(
@@ -111,35 +121,18 @@ class PhasingSweep(Sweep):
         description="Iterative phasing; as many views of the network are refined.",
     )
 
-    @property
-    def name(self) -> str:
-        """Name of the sweep among those of a run, which may have one for each campaign."""
-        return f"{self.kind}-{self.campaign}"
 
-
-class StepSweep(Sweep):
-    """Particles whose phase grows in steps, and the network's phases of each."""
+class StepSweep(PhaseSweep):
+    """Particles whose phase grows in steps, of a campaign with body.phase_steps, and the network's phases of each."""
 
     kind: Literal["steps"]
-    campaign: Name = Field(description="Campaign of the task phase with body.phase_steps, whose first batch is phased.")
-
-    @property
-    def name(self) -> str:
-        """Name of the sweep among those of a run, which may have one for each campaign."""
-        return f"{self.kind}-{self.campaign}"
 
 
-class ShellSweep(Sweep):
+class ShellSweep(PhaseSweep):
     """Held-out patterns phased patch by patch, scored shell by shell, given what was found within, or the truth."""
 
     kind: Literal["shells"]
-    campaign: Name = Field(description="Campaign of the task phase, whose first batch is phased.")
     patterns: int = Field(40, ge=1, le=100_000, description="How many of the batch's patterns, at most.")
-
-    @property
-    def name(self) -> str:
-        """Name of the sweep among those of a run, which may have one for each campaign."""
-        return f"{self.kind}-{self.campaign}"
 
 
 AnySweep = Annotated[
