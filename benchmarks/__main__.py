@@ -46,6 +46,7 @@ BENCHMARKS = {
     ),
     "phasing_network": ("phasing", "the network for phases: its loss on strained particles, and what it saves"),
     "phasing_ranges": ("phasing", "the refined network against iterative phasing, over phase ranges; four hours"),
+    "phasing_steps": ("phasing", "the network on particles whose phase grows in steps"),
     "inpainting_consistency": ("inpainting", "what a last step of consistency with the autocorrelation adds"),
     "devices": ("dataset", "shape3d on the GPU against the CPU, where torch sees a GPU"),
 }
@@ -67,6 +68,7 @@ NAMED = (
     "phasing_scan_network",
     "phasing_network",
     "phasing_ranges",
+    "phasing_steps",
 )
 
 

@@ -1,4 +1,4 @@
-"""Running a sweep of the workflow on one file."""
+"""Running a sweep of the workflow on one file, and making that file."""
 
 from __future__ import annotations
 
@@ -22,3 +22,13 @@ def swept(sweep: AnySweep, data: Path, weights: Path, output: Path, state: Path 
     subprocess.run(command + (["--state", str(state)] if state else []), check=True)
     with xr.open_dataset(output, engine="h5netcdf") as found:
         return found.load()
+
+
+def shard_of(campaign: str, folder: Path) -> Path:
+    """Return the shard of a campaign's first batch, made where it is missing."""
+    shard = folder / f"{campaign}.h5"
+    if not shard.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "braggworks", "simulate", "--campaign", f"config/campaigns/{campaign}.yaml"]
+        subprocess.run([*command, "--batch", "0", "--output", str(shard)], check=True)
+    return shard

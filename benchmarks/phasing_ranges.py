@@ -7,14 +7,12 @@ names other weights, BRAGGWORKS_KINDS fewer kinds of phases.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import xarray as xr
 
-from benchmarks._sweeps import swept
+from benchmarks._sweeps import shard_of, swept
 from benchmarks.phasing_network import weights
 from braggworks.config import PhasingSweep, load_config
 from braggworks.evaluation.phasing_methods import GAIN
@@ -27,7 +25,6 @@ NAMES = {"gaussians": "two_gaussians", "cosines": "two_cosines", "random-field":
 
 def measure() -> Iterator[Record]:
     """Yield accuracies, success rates and gains of every kind of phase."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
     config = load_config("config/phases.yaml")
     wanted = os.environ.get("BRAGGWORKS_KINDS", " ".join(NAMES)).split()
     for sweep in (each for each in config.sweeps if isinstance(each, PhasingSweep)):
@@ -37,13 +34,8 @@ def measure() -> Iterator[Record]:
 
 
 def _swept(sweep: PhasingSweep) -> xr.Dataset:
-    shard, output = FOLDER / f"{sweep.campaign}.h5", FOLDER / f"{sweep.campaign}.nc"
-    braggworks = [sys.executable, "-m", "braggworks"]
-    campaign = f"config/campaigns/{sweep.campaign}.yaml"
-    if not shard.exists():
-        simulate = ["simulate", "--campaign", campaign, "--batch", "0", "--output", str(shard)]
-        subprocess.run([*braggworks, *simulate], check=True)
-    return swept(sweep, shard, weights(), output, output.with_suffix(".json"))
+    output = FOLDER / f"{sweep.campaign}.nc"
+    return swept(sweep, shard_of(sweep.campaign, FOLDER), weights(), output, output.with_suffix(".json"))
 
 
 def _records(kind: str, data: xr.Dataset) -> Iterator[Record]:
