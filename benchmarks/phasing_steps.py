@@ -1,6 +1,6 @@
 """The network's phases of particles whose phase grows in steps: the sweeps of config/phases.yaml, shipped weights.
 
-After M. Masto's thesis, Fig. 4.46: 20 particles of each kind of phase, ten steps. BRAGGWORKS_WEIGHTS names other weights.
+After M. Masto's thesis, Fig. 4.46: 20 particles of each kind of phase, ten steps. BRAGGWORKS_WEIGHTS names others.
 """
 
 from __future__ import annotations
