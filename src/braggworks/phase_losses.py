@@ -26,12 +26,7 @@ _TINY = 1e-12
 
 
 def weighted_coherent_average(
-    prediction: Tensor,
-    truth: Tensor,
-    counts: Tensor,
-    weighting: Weighting = "amplitude",
-    *,
-    twins: Tensor | None = None,
+    prediction: Tensor, truth: Tensor, counts: Tensor, weighting: Weighting = "amplitude"
 ) -> Tensor:
     """Return 1 - |sum_k w_k exp(i (truth_k - prediction_k))| for each sample, with weights that sum to 1.
 
@@ -46,8 +41,6 @@ def weighted_coherent_average(
         Intensities, at least 0.
     weighting
         Of the voxels; see `WEIGHTINGS`.
-    twins
-        (batch,) whether the twin is as good as the truth; left out, it is for all.
 
     Returns
     -------
@@ -56,8 +49,24 @@ def weighted_coherent_average(
     """
     weights = WEIGHTINGS[weighting](counts)
     weights = weights / _total(weights, keep=True).clamp(min=_TINY)
-    same, twin = (1 - _modulus(weights, sign * truth - prediction) for sign in (1, -1))
-    return _smaller(same, twin if twins is None else torch.where(twins, twin, torch.inf))
+    losses = [1 - _modulus(weights, sign * truth - prediction) for sign in (1, -1)]
+    return _smaller(*losses)
+
+
+def weighted_cosine(prediction: Tensor, truth: Tensor, counts: Tensor, weighting: Weighting = "amplitude") -> Tensor:
+    """Return 1 - sum_k w_k cos(truth_k - prediction_k) for each sample, with weights that sum to 1.
+
+    The real part of what `weighted_coherent_average` takes the modulus of: neither a constant nor the twin is forgiven.
+    Parameters are the same.
+
+    Returns
+    -------
+    Tensor
+        Shape (batch,), from 0 to 2: 0 for the truth, about 1 for random phases.
+    """
+    weights = WEIGHTINGS[weighting](counts)
+    weights = weights / _total(weights, keep=True).clamp(min=_TINY)
+    return 1 - _total(weights * (truth - prediction).cos())
 
 
 def object_error(prediction: Tensor, truth: Tensor, counts: Tensor, *, twins: bool = True) -> Tensor:

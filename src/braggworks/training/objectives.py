@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from braggworks.config import PhaseLossConfig, TrainingConfig
 from braggworks.losses import inpainting_loss
 from braggworks.networks import GapNetwork, Network, PatchPhaseNetwork, PhaseNetwork
-from braggworks.phase_losses import Weighting, object_error, unwrapped_error, weighted_coherent_average
+from braggworks.phase_losses import (
+    Weighting,
+    object_error,
+    unwrapped_error,
+    weighted_coherent_average,
+    weighted_cosine,
+)
 from braggworks.training.phase_patches import PhasePatch
 
 Objective = tuple[Callable[[Any], Tensor], Callable[[Tensor, Any], Tensor]]
@@ -38,10 +45,11 @@ def objective(network: Network, config: TrainingConfig) -> Objective:
 
 
 def patch_loss(prediction: Tensor, patch: PhasePatch, weighting: Weighting) -> Tensor:
-    """Return the WCA loss of each patch outside of its guess, (batch,), where there is one, of the guess's sign."""
+    """Return the loss of each patch, (batch,): WCA, or the cosine outside of a guess, which fixes sign and constant."""
     free = patch.known.flatten(1).sum(1) == 0
     counts = patch.counts * (1 - patch.known)
-    return weighted_coherent_average(prediction, patch.truth, counts, weighting, twins=free)
+    coherent = weighted_coherent_average(prediction, patch.truth, counts, weighting)
+    return torch.where(free, coherent, weighted_cosine(prediction, patch.truth, counts, weighting))
 
 
 def phase_loss(prediction: Tensor, truth: Tensor, counts: Tensor, config: PhaseLossConfig) -> Tensor:
