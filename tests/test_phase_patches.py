@@ -16,7 +16,7 @@ from braggworks.config import NetworkConfig, PhaseLossConfig, ShellSweep, Traini
 from braggworks.networks import PatchPhaseNetwork, build
 from braggworks.phasing import stitching
 from braggworks.phasing.rsp import Phaser
-from braggworks.phasing.shells import shells_of
+from braggworks.phasing.shells import known_before, shells_of
 from braggworks.phasing.stitching import by_shell, stitch
 from braggworks.recipes import SweepRecipe
 from braggworks.training.checkpoints import Weights, write_weights
@@ -70,6 +70,15 @@ def test_shells_cover_a_pattern_from_the_peak_outwards(n: int, patches: list[int
             assert number == 0 or (first[cube] < number).any()
             reached[cube] = True
         np.testing.assert_array_equal(reached[first == number], True)
+
+
+def test_what_no_shell_says_is_never_known() -> None:
+    shells, first = shells_of(SHAPE, SIZE)
+    assert (first < 0).any()
+    assert not known_before(SHAPE, SIZE, 0).any()
+    for number in range(len(shells)):
+        assert not known_before(SHAPE, SIZE, number)[(first < 0) | (first >= number)].any()
+    assert known_before(SHAPE, SIZE, 2)[first == 1].all()
 
 
 # --- what training shows ---
@@ -167,6 +176,11 @@ def test_patches_that_are_right_make_a_phase_that_is_right(monkeypatch: pytest.M
     assert by_shell(found, phases[0], counts[0], SIZE) == pytest.approx(np.zeros(4), abs=1e-4)
     # Of the twin and of a constant, too.
     assert by_shell(0.7 - phases[0], phases[0], counts[0], SIZE) == pytest.approx(np.zeros(4), abs=1e-4)
+    # Given the truth, only the patch at the peak may be the twin, with any constant.
+    mixed = np.where(first == 0, 0.7 - phases[0], phases[0])
+    assert by_shell(mixed, phases[0], counts[0], SIZE, guided=True) == pytest.approx(np.zeros(4), abs=1e-4)
+    assert by_shell(mixed, phases[0], counts[0], SIZE).max() > 0.05
+    assert by_shell(0.7 - phases[0], phases[0], counts[0], SIZE, guided=True)[1:].min() > 0.05
     wrong = np.where(first == 2, phases[0] + np.pi, phases[0])
     assert by_shell(wrong, phases[0], counts[0], SIZE) == pytest.approx([0, 0, 2, 0], abs=1e-4)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from braggworks.evaluation.metrics import cluster_bootstrap
 from braggworks.evaluation.phases import Patterns
 from braggworks.networks import PatchPhaseNetwork
-from braggworks.phasing.shells import shells_of
+from braggworks.phasing.shells import known_before, shells_of
 from braggworks.phasing.stitching import by_shell, predict, stitch
 
 GIVEN = ("what was found", "the truth", "flat phase")
@@ -54,8 +54,8 @@ def score_shells(
     for number, (counts, truth) in enumerate(zip(patterns.counts, patterns.phase, strict=True)):
         seen, true = (torch.from_numpy(np.ascontiguousarray(part, np.float32)) for part in (counts, truth))
         phases = (stitch(network, seen).numpy(), stitch(network, seen, true).numpy(), np.zeros_like(truth))
-        for row, phase in enumerate(phases):
-            losses[row, :, number] = by_shell(phase, truth, counts, network.patch)
+        for row, (given, phase) in enumerate(zip(GIVEN, phases, strict=True)):
+            losses[row, :, number] = by_shell(phase, truth, counts, network.patch, guided=given == "the truth")
         progress(1)
     cluster = patterns.cluster
     found = [[cluster_bootstrap(row, cluster, seed) for row in rows] for rows in losses]
@@ -74,7 +74,8 @@ def score_shells(
 
 def _examples(network: PatchPhaseNetwork, patterns: Patterns) -> xr.Dataset:
     """Return planes through the patches at the peak and on the first shell, there with the truth as their guess."""
-    shells, first = shells_of(patterns.counts.shape[1:], network.patch)
+    shape = patterns.counts.shape[1:]
+    shells, _ = shells_of(shape, network.patch)
     middle = network.patch // 2
     planes: dict[str, list[list[NDArray[Any]]]] = {name: [] for name in ("counts", "guess", "truth", "found")}
     for number, cubes in enumerate(shells[:2]):
@@ -82,7 +83,7 @@ def _examples(network: PatchPhaseNetwork, patterns: Patterns) -> xr.Dataset:
             kept.append([])
         for counts, truth in zip(patterns.counts[:EXAMPLES], patterns.phase[:EXAMPLES], strict=True):
             seen, true = (torch.from_numpy(np.ascontiguousarray(part, np.float32)) for part in (counts, truth))
-            known = torch.from_numpy((first >= 0) & (first < number)).float()
+            known = torch.from_numpy(known_before(shape, network.patch, number))
             cube = cubes[len(cubes) // 2]
             phase = predict(network, seen, true * known, known, [cube])[0].numpy()
             guess = np.where(known[cube] > 0, truth[cube], np.nan)

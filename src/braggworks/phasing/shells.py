@@ -48,6 +48,12 @@ def shells_of(shape: Shape, size: int) -> tuple[tuple[list[Cube], ...], NDArray[
     return tuple(shells), first
 
 
+def known_before(shape: Shape, size: int, shell: int) -> NDArray[np.float32]:
+    """Return 1 where a shell within says something, (z, y, x); nothing is known before the patch at the peak."""
+    _, first = shells_of(shape, size)
+    return ((first >= 0) & (first < shell)).astype(np.float32)
+
+
 def _cubes(shape: Shape, size: int, shell: int) -> list[Cube]:
     """Return the cubes of a shell, a step apart: the directions of a Fibonacci lattice."""
     number = max(1, math.ceil(4 * math.pi * shell**2))

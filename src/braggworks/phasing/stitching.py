@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from braggworks.networks import PatchPhaseNetwork
-from braggworks.phasing.shells import Cube, shells_of
+from braggworks.phasing.shells import Cube, known_before, shells_of
 from braggworks.training.normalisation import phase_values
 
 _BATCH = 16
@@ -34,11 +34,11 @@ def stitch(network: PatchPhaseNetwork, counts: Tensor, guess: Tensor | None = No
     Tensor
         (z, y, x), in radians.
     """
-    size = network.patch
-    shells, first = shells_of(tuple(counts.shape), size)
+    shape, size = tuple(counts.shape), network.patch
+    shells, _ = shells_of(shape, size)
     total = torch.zeros(counts.shape, dtype=torch.complex64)
     for number, cubes in enumerate(shells):
-        known = torch.from_numpy((first >= 0) & (first < number)).float()
+        known = torch.from_numpy(known_before(shape, size, number))
         given = (total.angle() if guess is None else guess) * known
         found = torch.zeros_like(total)
         for start in range(0, len(cubes), _BATCH):
@@ -50,7 +50,12 @@ def stitch(network: PatchPhaseNetwork, counts: Tensor, guess: Tensor | None = No
 
 
 def by_shell(
-    phase: NDArray[np.floating], truth: NDArray[np.floating], counts: NDArray[np.floating], size: int
+    phase: NDArray[np.floating],
+    truth: NDArray[np.floating],
+    counts: NDArray[np.floating],
+    size: int,
+    *,
+    guided: bool = False,
 ) -> NDArray[np.float64]:
     """Return how wrong a pattern's phase is in each shell.
 
@@ -62,18 +67,21 @@ def by_shell(
         The pattern; their roots weigh the voxels.
     size
         Voxels per axis of the patches.
+    guided
+        Whether patches were given the truth, which fixes their sign and constant; that at the peak is given nothing.
 
     Returns
     -------
     ndarray
         By shell, 1 - the weighted mean of cos(difference) over the voxels that it says first: of the twin, and with the
-        constant, that suit the whole pattern best.
+        constant, that suit the whole pattern best, or, if guided, the patch at the peak, and nothing else.
     """
     _, first = shells_of(tuple(counts.shape), size)
     weight = np.sqrt(counts)
+    free = first == 0 if guided else np.ones(first.shape, bool)
     waves = [weight * np.exp(1j * (sign * truth - phase)) for sign in (1, -1)]
-    wave = max(waves, key=lambda each: abs(each.sum()))
-    wave = wave * np.exp(-1j * np.angle(wave.sum()))
+    best = max(waves, key=lambda each: abs(each[free].sum()))
+    wave = np.where(free, best * np.exp(-1j * np.angle(best[free].sum())), waves[0])
     inside = first >= 0
     sums, sizes = (np.bincount(first[inside], values[inside]) for values in (wave.real, weight))
     return np.asarray(1 - sums / np.maximum(sizes, np.finfo(float).tiny))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from braggworks.networks.base import PatchPhaseNetwork
-from braggworks.phasing.shells import shells_of
+from braggworks.phasing.shells import known_before, shells_of
 from braggworks.seeds import identity_digest
 from braggworks.training.normalisation import phase_values
 from braggworks.training.phase_samples import PhaseSamples
@@ -39,11 +39,12 @@ class PhasePatches(PhaseSamples):
         epoch, index = key if self._seed is not None else (0, key[1])
         whole = super().__getitem__((epoch, index))
         rng = np.random.default_rng(identity_digest("phase patch", self._seed or 0, epoch, index))
-        shells, first = shells_of(tuple(whole.counts.shape), PatchPhaseNetwork.patch)
+        shape, size = tuple(whole.counts.shape), PatchPhaseNetwork.patch
+        shells, _ = shells_of(shape, size)
         central = len(shells) == 1 or rng.random() < CENTRAL
         shell = 0 if central else int(rng.integers(1, len(shells)))
         cube = shells[shell][rng.integers(len(shells[shell]))]
         sign = -1 if not central and rng.random() < 0.5 else 1
         there, truth = whole.counts[cube].contiguous(), sign * whole.truth[cube].contiguous()
-        known = torch.from_numpy(first[cube] < shell).float() if shell else torch.zeros(there.shape)
+        known = torch.from_numpy(known_before(shape, size, shell)[cube].copy())
         return PhasePatch(phase_values(there), truth, there, truth * known, known)
