@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from braggworks.evaluation.phasing_methods import Score
+    from braggworks.phasing.rsp import Phaser
 
 # Seed of the starts and of the bootstrap, kept in the file.
 SEED = 0
@@ -33,15 +34,9 @@ def compare(sweep: PhasingSweep, args: argparse.Namespace) -> xr.Dataset:
 
     from braggworks.evaluation.phasing_methods import compare_methods, methods_dataset
     from braggworks.phasing.recipes import schedule_of
-    from braggworks.phasing.rsp import load_phaser
 
-    phaser = load_phaser(args.weights)
     counts, phases, columns = read_patterns(args.data, sweep.campaign, sweep.patterns)
-    if counts.shape[1:] != phaser.shape:
-        raise FileError(
-            f"{args.data} holds patterns of {'x'.join(map(str, counts.shape[1:]))} voxels, and {args.weights} finds "
-            f"phases of {'x'.join(map(str, phaser.shape))}: use patterns of that size."
-        )
+    phaser = phaser_for(counts, args)
     state = State(args.state, _identity(sweep, args))
     config = sweep.phasing
     each = config.starts * (schedule_of(config).cycles + 2 * config.er)
@@ -97,6 +92,19 @@ def _identity(sweep: PhasingSweep, args: argparse.Namespace) -> str:
     # More patterns, or other groups of them, change no pattern's score.
     what = sweep.model_dump_json(exclude={"patterns", "groups"})
     return f"{what} patterns {sha256_of(args.data)} weights {sha256_of(args.weights)}"
+
+
+def phaser_for(counts: NDArray[Any], args: argparse.Namespace) -> Phaser:
+    """Return the network that phases patterns. Raises `FileError` if they are not of its size."""
+    from braggworks.phasing.rsp import load_phaser
+
+    phaser = load_phaser(args.weights)
+    if counts.shape[1:] != phaser.shape:
+        raise FileError(
+            f"{args.data} holds patterns of {'x'.join(map(str, counts.shape[1:]))} voxels, and {args.weights} finds "
+            f"phases of {'x'.join(map(str, phaser.shape))}: use patterns of that size."
+        )
+    return phaser
 
 
 def read_patterns(

@@ -6,8 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from braggworks.commands._phasing_sweep import SEED, read_patterns
-from braggworks.errors import FileError
+from braggworks.commands._phasing_sweep import SEED, phaser_for, read_patterns
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,15 +36,9 @@ def score_steps(sweep: StepSweep, args: argparse.Namespace) -> xr.Dataset:
 
     from braggworks.evaluation.metrics import cluster_bootstrap
     from braggworks.evaluation.phases import Patterns, score_phases
-    from braggworks.phasing.rsp import load_phaser
 
-    phaser = load_phaser(args.weights)
     counts, phases, columns = read_patterns(args.data, sweep.campaign, _ALL)
-    if counts.shape[1:] != phaser.shape:
-        raise FileError(
-            f"{args.data} holds patterns of {'x'.join(map(str, counts.shape[1:]))} voxels, and {args.weights} finds "
-            f"phases of {'x'.join(map(str, phaser.shape))}: use patterns of that size."
-        )
+    phaser = phaser_for(counts, args)
     particle = columns["particle"]
     steps = int((particle == particle[0]).sum())
     values = {"particle": particle, "campaign": np.full(len(counts), sweep.campaign, object)}
