@@ -44,6 +44,16 @@ def test_a_pace_is_measured_or_corrected_or_expected(project: Path) -> None:
     assert 1 < clamped.factor < shard.factor
 
 
+def test_a_sweep_that_phases_is_expected_to_take_hours(project: Path) -> None:
+    config = load_config("config/phases.yaml")
+    phasing, steps = (
+        expected_seconds(config, "sweep_network", f"{kind}-gaussians") for kind in ("phasing-ranges", "steps-steps")
+    )
+    # 120 patterns of 64^3, five starts of 1720 cycles each, and the network's five views refined twice by 300.
+    assert phasing == pytest.approx(120 * 5 * (1720 + 2 * 300) * 64**3 * 2e-8, rel=0.01)
+    assert steps < 60
+
+
 def test_a_table_that_was_cut_off_is_passed_over(project: Path) -> None:
     config = load_config("config/demo.yaml")
     write_table(config, "relax_batch", "demo-free", "00000", seconds=5)
@@ -95,3 +105,9 @@ def test_wall_time_follows_what_waits_for_what(project: Path) -> None:
     # Two jobs of two cores each do not fit side by side into three.
     wide = {job: 10.0 for job in whole.jobs if job.rule in {"train_network", "evaluate_network"}}
     assert wall_seconds(whole, wide, 3, in_cores=True) == 20
+
+
+def test_the_graph_of_a_study_of_phases_names_its_scores(project: Path) -> None:
+    jobs = JobGraph(load_config("config/studies-phases-2d.yaml")).jobs
+    scores = {Path(job.outputs[0]).name for job in jobs if job.rule == "evaluate_variant"}
+    assert scores == {"phases.nc"}

@@ -14,7 +14,7 @@ from braggworks.campaigns import (
     Shape3dCampaign,
     StoppedStrain,
 )
-from braggworks.config import Config, TrainingConfig
+from braggworks.config import Config, MaskingSweep, PhasingSweep, TrainingConfig
 
 JobCounts = dict[str, int]
 
@@ -33,6 +33,8 @@ SECONDS_PER_CUT_ATOM = 3e-6
 SECONDS_PER_GRIDDED_ATOM = 1e-6
 SECONDS_PER_PATCH_AT_FULL_WIDTH = 0.09
 SECONDS_PER_SLAB = 0.037  # of 64 x 64 pixels, by the plane network at full width
+SECONDS_PER_PHASED_VOXEL = 2e-8  # and cycle of one start
+_MASKING_STRATEGIES = 6
 _TRAINING_SPEEDUP = 1.33  # of two cores over one
 TRAINING = ("train_network", "train_variant")
 # Cores of a job where its rule takes more than one.
@@ -68,11 +70,13 @@ def expected_seconds(config: Config, rule: str, of: str) -> float:
     rule
         The job's rule.
     of
-        Its campaign or release, or ``study/variant``; empty where it has none.
+        Its campaign, release or sweep, or ``study/variant``; empty where it has none.
     """
     if rule in TRAINING and config.training:
         training = config.training if rule == "train_network" else config.variant(*of.split("/"))
         return SECONDS_PER_JOB + _training_seconds(config, training) / _TRAINING_SPEEDUP
+    if rule == "sweep_network":
+        return SECONDS_PER_JOB + _sweep_seconds(config, of)
     campaign = next((campaign for campaign in config.campaigns if campaign.name == of), None)
     return SECONDS_PER_JOB + (_batch_seconds(campaign).get(rule, 0.0) if campaign else 0.0)
 
@@ -122,19 +126,45 @@ def _relaxation_seconds(campaign: AtomisticCampaign | AutophasennCampaign, atoms
 
 
 def _training_seconds(config: Config, training: TrainingConfig) -> float:
-    samples = 0
-    for name in config.release(training.release).campaigns:
-        campaign = config.campaign(name)
-        match campaign:
-            case AtomisticCampaign() | AutophasennCampaign():
-                patterns = campaign.diffraction.patterns_per_particle
-            case Shape3dCampaign() | Polygon2dCampaign():
-                patterns = campaign.sampling.patterns_per_particle
-            case ScanCampaign():
-                patterns = 1
-        samples += campaign.count * patterns * campaign.patches.per_pattern
+    campaigns = map(config.campaign, config.release(training.release).campaigns)
+    samples = sum(each.count * _patterns_per_particle(each) * each.patches.per_pattern for each in campaigns)
     each = SECONDS_PER_PATCH_AT_FULL_WIDTH if training.slabs is None else SECONDS_PER_SLAB
     return training.epochs * samples * each * training.network.width
+
+
+def _sweep_seconds(config: Config, name: str) -> float:
+    """Return core-seconds of the sweeps that phase, which take hours; others take minutes."""
+    match sweep := config.sweep(name):
+        case PhasingSweep(phasing=recipe):
+            # The network's views are refined twice: with and without HIO.
+            cycles = recipe.starts * (recipe.hio + recipe.detwin + recipe.raar + 3 * recipe.er)
+        case MaskingSweep():
+            cycles = _MASKING_STRATEGIES * sweep.starts * (sweep.hio + sweep.raar + sweep.er)
+        case _:
+            return 0.0
+    campaign = config.campaign(sweep.campaign)
+    patterns = min(sweep.patterns, campaign.batch_size * _patterns_per_particle(campaign))
+    return patterns * cycles * _voxels(campaign) * SECONDS_PER_PHASED_VOXEL
+
+
+def _patterns_per_particle(campaign: Campaign) -> int:
+    match campaign:
+        case AtomisticCampaign() | AutophasennCampaign():
+            return campaign.diffraction.patterns_per_particle
+        case Shape3dCampaign() | Polygon2dCampaign():
+            return campaign.sampling.patterns_per_particle
+        case ScanCampaign():
+            return 1
+
+
+def _voxels(campaign: Campaign) -> int:
+    match campaign:
+        case AtomisticCampaign() | AutophasennCampaign():
+            return int(campaign.diffraction.grid**campaign.ndim)
+        case Shape3dCampaign() | Polygon2dCampaign():
+            return int(campaign.sampling.grid**campaign.ndim)
+        case ScanCampaign():
+            return 0  # no sweep takes measured scans
 
 
 def _mean_power(bounds: tuple[int, int], power: float) -> float:

@@ -211,7 +211,7 @@ def _study_jobs(config: Config) -> Iterator[Job]:
             manifest = paths.manifest(release)
             weights, history, card, scores, examples = (
                 paths.variant_file(name, study.name, variant)
-                for name in ("weights.safetensors", "history.csv", "card.json", "gap_width.nc", "examples.h5")
+                for name in ("weights.safetensors", "history.csv", "card.json", paths.scores_name, "examples.h5")
             )
             learnt = (manifest, *release_shards(config, release))
             yield Job("train_variant", (weights, history, card), learnt, of)
