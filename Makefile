@@ -25,7 +25,10 @@ demo: envs
 	@$(ENVS)/workflow/bin/braggworks run config/demo.yaml --cores $(CORES)
 
 test: $(ENVS)/develop/.ready envs
-	@$(PYTHON)/python -m pytest
+	@status=0; \
+	OMP_NUM_THREADS=1 $(PYTHON)/python -m pytest -n $(CORES) --dist loadfile -m "not alone" || status=1; \
+	$(PYTHON)/python -m pytest -m alone || status=1; \
+	exit $$status
 
 bench: $(ENVS)/develop/.ready envs
 	@$(PYTHON)/python -m benchmarks

@@ -23,6 +23,8 @@ from braggworks.training.loop import Trainer
 from braggworks.training.processes import run_processes
 from braggworks.training.world import World, find_world, processor_threads
 
+pytestmark = pytest.mark.alone
+
 PROGRAM = [sys.executable, "-m", "braggworks"]
 SRUN = {
     "SLURM_JOB_ID": "1234",

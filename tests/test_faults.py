@@ -11,7 +11,7 @@ import pytest
 from workflow_project import ROOT, needs_environments
 
 pytest.importorskip("psutil", reason="processes are found with psutil")
-pytestmark = [pytest.mark.slow, needs_environments]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, needs_environments]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.faults.campaign import Done, Outcome, applicable, inject, records  # noqa: E402

@@ -229,6 +229,7 @@ def test_sizes_are_spread_over_the_range_and_particles_differ() -> None:
     assert 1_200 < np.exp(np.mean(np.log(counts))) < 3_300  # the geometric mean of the bounds is 2 000
 
 
+@pytest.mark.alone
 def test_cutting_134_000_atoms_takes_less_than_four_seconds() -> None:
     import time
 

@@ -14,7 +14,13 @@ from slurm_cluster import PROFILE, Cluster, Run, cluster, make_small_demo, shard
 from workflow_project import ENVIRONMENTS, braggworks, make_project, needs_environments
 
 # A job takes some ten seconds to start twice a Snakemake, more on a busy machine.
-pytestmark = [pytest.mark.slow, pytest.mark.needs_slurm, pytest.mark.timeout(900), needs_environments]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.alone,
+    pytest.mark.needs_slurm,
+    pytest.mark.timeout(900),
+    needs_environments,
+]
 
 
 @pytest.fixture(scope="module")

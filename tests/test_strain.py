@@ -118,6 +118,7 @@ def test_atoms_off_the_lattice_are_refused() -> None:
         nearest_neighbours(np.vstack([positions, positions[:1] + np.array([A / 2, 0, 0])]), A, np.eye(3))
 
 
+@pytest.mark.alone
 def test_statistics_of_134_000_atoms_take_less_than_two_seconds() -> None:
     positions = truncated_octahedron(41.2)
     assert len(positions) > 134_000
