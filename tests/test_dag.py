@@ -13,7 +13,10 @@ import pytest
 
 pytest.importorskip("snakemake", reason="the workflow's plan needs Snakemake")
 
+from braggworks.config import load_config
+from braggworks.monitoring.graph import JobGraph
 from braggworks.planning import parse_job_counts
+from braggworks.targets import default_targets
 
 ROOT = Path(__file__).parents[1]
 AFTER_SHARDS = {"write_manifest", "train_network", "evaluate_network", "check_network", "inpaint_scan", "phase_scan"}
@@ -121,6 +124,48 @@ def test_more_particles_add_batches_and_rebuild_none(edit: Callable[..., dict[st
     rules = edit("config/campaigns/demo-free.yaml", "count: 40", "count: 44")
     assert rules["cut_crystals"] == rules["relax_batch"] == rules["scatter_batch"] == rules["cut_shard"] == 1
     assert set(rules) >= AFTER_SHARDS
+
+
+def stop_after(folder: Path, file: str, old: str, new: str, *outputs: str) -> dict[str, int]:
+    """Change a file and delete outputs, as a stopped job leaves them, and return the rules that would run."""
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new))
+    gone = [path for output in outputs for path in folder.glob(f"results/demo/{output}")]
+    assert gone
+    for path in gone:
+        path.unlink()
+    return rules_to_run(folder)
+
+
+def test_a_run_stopped_in_training_keeps_no_old_scores(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished, tmp_path / "copy", symlinks=True)
+    outputs = [f"releases/demo/inpaint/{name}" for name in ("weights.safetensors", "history.csv", "card.json")]
+    rules = stop_after(folder, "config/demo.yaml", "  seed: 1", "  seed: 2", *outputs)
+    assert set(rules) == AFTER_SHARDS - {"write_manifest"} | {"draw_figure", "write_report"}
+
+
+def test_a_run_stopped_in_a_stage_of_atoms_keeps_no_old_patterns(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished, tmp_path / "copy", symlinks=True)
+    campaign = "config/campaigns/demo-free.yaml"
+    rules = stop_after(folder, campaign, "materials: [Au]", "materials: [Pt]", "campaigns/demo-free/relaxed/*.h5")
+    assert rules["cut_crystals"] == rules["relax_batch"] == rules["cut_shard"] == 10
+
+
+def test_a_run_stopped_in_scoring_keeps_no_old_picture(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished, tmp_path / "copy", symlinks=True)
+    rules = stop_after(folder, "config/demo.yaml", "  seed: 1", "  seed: 1", "scan/object.cxi")
+    assert set(rules) == {"phase_scan", "draw_figure", "write_report"}
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
+def test_all_but_files_of_atoms_are_asked_for_by_name(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("BRAGGWORKS_TEST_DATA", raising=False)
+    run = load_config(config)
+    own = {"cut_crystals", "relax_batch", "scatter_batch", "scatter_batch_pynx", "grid_batch", "simulate_scan"}
+    asked = set(default_targets(run))
+    assert [job for job in JobGraph(run).jobs if job.rule not in own and not asked.intersection(job.outputs)] == []
 
 
 def test_second_material_is_one_more_campaign(finished: Path, tmp_path: Path) -> None:

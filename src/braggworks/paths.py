@@ -90,8 +90,13 @@ class Paths:
 
     # one folder per variant of a study --------------------------------------------------------------------------------
 
+    @property
+    def variant_names(self) -> tuple[str, str, str, str, str]:
+        """Names of a variant's files: weights, history, card, scores and examples."""
+        return "weights.safetensors", "history.csv", "card.json", self.scores_name, "examples.h5"
+
     def variant_file(self, name: str, study: str = "{study}", variant: str = "{variant}") -> str:
-        """``weights.safetensors``, ``card.json``, ``history.csv``, `scores_name` or ``examples.h5`` of a variant."""
+        """One of `variant_names`."""
         return f"{self.results}/studies/{study}/{variant}/{name}"
 
     def variant_state(self, study: str = "{study}", variant: str = "{variant}") -> str:

@@ -184,8 +184,15 @@ def campaign_recipe(stage: str, campaign: Campaign) -> CampaignRecipe:
 
 def campaign_digest(campaign: Campaign) -> str:
     """Return the SHA-256 of what defines a campaign's samples, without its count: its recipes, in order."""
-    texts = [campaign_recipe(stage, campaign).to_json() for stage in STAGES[campaign.family]]
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    return lineage_digest(STAGES[campaign.family][-1], campaign)
+
+
+def lineage_digest(stage: str, campaign: Campaign) -> str:
+    """Return the SHA-256 of the recipes up to a stage. Raises `ConfigError` as `campaign_recipe`."""
+    stages = STAGES[campaign.family]
+    own = campaign_recipe(stage, campaign).to_json()
+    before = [campaign_recipe(each, campaign).to_json() for each in stages[: stages.index(stage)]]
+    return hashlib.sha256("\n".join([*before, own]).encode()).hexdigest()
 
 
 def parse_recipe(model: type[RecipeT], text: str) -> RecipeT:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from braggworks.campaigns import AtomisticCampaign, Campaign, ScanCampaign
@@ -40,13 +40,54 @@ _OF_RESULTS = {
 
 
 def default_targets(config: Config) -> list[str]:
-    """Return what a run makes."""
+    """Return what a run makes, but for files of atoms and patterns.
+
+    Each file is named, or Snakemake would not miss one that a stopped job left out where all that is made of it exists.
+    """
     paths = run_paths(config)
-    return [*dataset_targets(config), paths.report, paths.summary]
+    names = figure_names(config)
+    shown = [file for name in names if name.startswith("gallery-") for file in figure_inputs(config, name)]
+    steps = [paths.steps(campaign.name) for campaign in campaigns_of(config, "polygon2d")]
+    return [
+        *dict.fromkeys([*dataset_targets(config), *shown]),
+        *steps,
+        *_network_targets(config),
+        *_scan_targets(config),
+        *([paths.engines] if compares_engines(config) else []),
+        paths.rulegraph,
+        *map(paths.figure, names),
+        *([paths.isosurface] if draws_isosurface(config) else []),
+        paths.report,
+        paths.summary,
+    ]
+
+
+def _network_targets(config: Config) -> Iterator[str]:
+    if config.training is None:
+        return
+    paths, judged = run_paths(config), config.training.release
+    yield from (paths.evaluation(judged), paths.examples(judged), paths.gate(judged))
+    trained: str | None = judged
+    while trained:
+        yield from (paths.weights(trained), paths.history(trained), paths.model_card(trained))
+        trained = config.release(trained).warm_start
+    for study in config.studies:
+        for variant in study.variants:
+            yield from (paths.variant_file(name, study.name, variant) for name in paths.variant_names)
+    yield from (paths.sweep(sweep.name) for sweep in config.sweeps)
+
+
+def _scan_targets(config: Config) -> Iterator[str]:
+    if config.scan is None:
+        return
+    paths = run_paths(config)
+    yield from (paths.prepared_scan, paths.inpainted_scan, paths.scan_scores)
+    if config.scan.phasing:
+        yield paths.phased_scan
 
 
 def dataset_targets(config: Config) -> list[str]:
-    """Return the datasets of a run; each of their files is named, or Snakemake would not miss a deleted one."""
+    """Return the datasets of a run."""
     paths = run_paths(config)
     listed = (release_shards, release_sidecars)
     files = [file for release in config.releases for of in listed for file in of(config, release.name)]

@@ -14,6 +14,7 @@ from braggworks.recipes import (
     SweepRecipe,
     TrainRecipe,
     campaign_recipe,
+    lineage_digest,
 )
 from braggworks.paths import conda_file, container_image, run_paths
 from braggworks.targets import (
@@ -71,6 +72,16 @@ def recipe_of(stage):
         return campaign_recipe(stage, CONFIG.campaign(campaign)).to_json()
 
     return lambda wildcards: text(wildcards.campaign)
+
+
+def lineage_of(stage):
+    """A param function: the digest of the recipes up to `stage`, for files whose inputs a stopped run may have left out."""
+
+    @functools.cache
+    def digest(campaign):
+        return lineage_digest(stage, CONFIG.campaign(campaign))
+
+    return lambda wildcards: digest(wildcards.campaign)
 
 
 def more_each_time(first):

@@ -21,6 +21,7 @@ rule relax_batch:
         runtime=more_each_time(60),
     params:
         recipe=recipe_of("relax"),
+        lineage=lineage_of("relax"),
     shell:
         "braggworks relax --recipe {params.recipe:q} --batch {wildcards.batch} --input {input:q} --output {output:q}"
         " --threads {threads} > {log:q} 2>&1"

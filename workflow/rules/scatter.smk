@@ -21,6 +21,7 @@ rule scatter_batch:
         runtime=more_each_time(60),
     params:
         recipe=recipe_of("scatter"),
+        lineage=lineage_of("scatter"),
     shell:
         "braggworks scatter --recipe {params.recipe:q} --engine nufft --batch {wildcards.batch} --input {input:q} --output {output:q}"
         " --threads {threads} > {log:q} 2>&1"
@@ -49,6 +50,7 @@ rule scatter_batch_pynx:
         runtime=more_each_time(120),
     params:
         recipe=recipe_of("scatter"),
+        lineage=lineage_of("scatter"),
     shell:
         "braggworks scatter --recipe {params.recipe:q} --engine pynx --batch {wildcards.batch} --input {input:q} --output {output:q}"
         " --threads {threads} > {log:q} 2>&1"
@@ -77,6 +79,7 @@ rule grid_batch:
         runtime=more_each_time(60),
     params:
         recipe=recipe_of("scatter"),
+        lineage=lineage_of("scatter"),
     shell:
         "braggworks scatter --recipe {params.recipe:q} --batch {wildcards.batch} --input {input:q} --output {output:q}"
         " --threads {threads} > {log:q} 2>&1"

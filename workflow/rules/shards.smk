@@ -22,6 +22,7 @@ rule cut_shard:
         runtime=more_each_time(30),
     params:
         recipe=recipe_of("shard"),
+        lineage=lineage_of("shard"),
     shell:
         "braggworks shard --recipe {params.recipe:q} --batch {wildcards.batch} --input {input:q} --output {output.shard:q}"
         " --sidecar {output.sidecar:q} > {log:q} 2>&1"

@@ -210,8 +210,7 @@ def _study_jobs(config: Config) -> Iterator[Job]:
             release, of = config.variant(study.name, variant).release, f"{study.name}/{variant}"
             manifest = paths.manifest(release)
             weights, history, card, scores, examples = (
-                paths.variant_file(name, study.name, variant)
-                for name in ("weights.safetensors", "history.csv", "card.json", paths.scores_name, "examples.h5")
+                paths.variant_file(name, study.name, variant) for name in paths.variant_names
             )
             learnt = (manifest, *release_shards(config, release))
             yield Job("train_variant", (weights, history, card), learnt, of)
