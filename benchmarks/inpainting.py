@@ -3,9 +3,9 @@
 The patterns are those of config/inpainting-test.yaml, which no network is trained on, scaled to a maximum of 1e5 as
 published, noise-free and with Poisson noise. Gaps of up to 12 px lie in the centre of 32^3 patches, as published; wider
 ones in the centre of 64^3 patches, of which the middle 32^2 pixels of the gap are scored. All methods see the same
-patches. The share of linear interpolation's error that is removed compares means of 1 - PCC. The weights are those that
-BRAGGWORKS_WEIGHTS names, or those of the package. With noise, `expected` is the score of the pattern that the counts
-were drawn from.
+patches. The share of linear interpolation's error that is removed compares means of 1 - PCC over the same classes. The
+weights are those that BRAGGWORKS_WEIGHTS names, or those of the package. With noise, `expected` is
+the score of the pattern that the counts were drawn from.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from braggworks.evaluation.gap_protocol import draw_patches, smooth
-from braggworks.evaluation.metrics import class_bootstrap, pcc, strata
+from braggworks.evaluation.metrics import class_bootstrap, pcc, removed_share, strata
 from braggworks.evaluation.sweeps import centre_gap, interpolation
 from braggworks.inpainting.model import SHIPPED, Inpainter, load_inpainter
 from braggworks.inpainting.slab_inpainter import SlabInpainter
@@ -85,11 +85,11 @@ def _cell(
         text = f"mean over 20 classes of intensity; plain mean {np.nanmean(found):.4f}{kind}, oversampling {ratio}"
         bounds = {"low": interval.low, "high": interval.high}
         yield Record(f"{stem}.{suffix}", interval.mean, "1", published=published, source=text, **bounds, **about)
-    errors = {name: 1 - float(np.nanmean(found)) for name, found in scores.items()}
-    removed = 1 - errors["network"] / errors["linear"]
     tail = f"gap{width}.oversampling{ratio}{'.poisson' if noisy else ''}"
-    text = f"share of linear interpolation's 1 - PCC, {errors['linear']:.4f}, that is removed{kind}"
-    yield Record(f"inpaint.error_removed.{tail}", removed, "1", source=text, **about)
+    removed = removed_share(scores["network"], scores["linear"], sums, particle, seed=SEED)
+    text = f"share of linear interpolation's 1 - PCC that is removed, means over 20 classes of intensity{kind}"
+    bounds = {"low": removed.low, "high": removed.high}
+    yield Record(f"inpaint.error_removed.{tail}", removed.mean, "1", source=text, **bounds, **about)
     member = strata(sums, STRATA)
     means = {name: [float(np.nanmean(f[member == s])) for s in range(STRATA)] for name, f in scores.items()}
     best = [max(means[name][s] for name in means if name not in {"network", "expected"}) for s in range(STRATA)]

@@ -13,7 +13,14 @@ from braggworks.config import BarConfig, EvaluationConfig, Release, SplitConfig
 from braggworks.datasets.manifests import build_manifest
 from braggworks.datasets.patterns import write_shard
 from braggworks.errors import ConfigError
-from braggworks.evaluation.metrics import class_bootstrap, class_means, cluster_bootstrap, pcc, strata
+from braggworks.evaluation.metrics import (
+    class_bootstrap,
+    class_means,
+    cluster_bootstrap,
+    pcc,
+    removed_share,
+    strata,
+)
 from braggworks.evaluation.sweeps import (
     Patches,
     centre_gap,
@@ -77,6 +84,26 @@ def test_the_interval_of_the_mean_over_classes_draws_clusters_and_holds_that_mea
     alike = class_bootstrap(np.tile(scores[30:60], 10), np.tile(intensity[30:60], 10), cluster, seed=1)
     assert alike.high - alike.low < 1e-12
     assert np.isnan(class_bootstrap(scores, intensity, np.zeros(300), seed=1).low)
+
+
+def test_removed_share_is_that_of_class_means_and_resamples_both_together():
+    rng = np.random.default_rng(4)
+    cluster = np.repeat(np.arange(10), 30)
+    intensity = np.exp(rng.uniform(0, 9, 300))
+    baseline = np.clip(0.5 + 0.2 * rng.standard_normal(10)[cluster], -1, 0.95)
+    half = 1 - (1 - baseline) / 2
+    found = removed_share(half, baseline, intensity, cluster, seed=1)
+    assert (found.mean, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+    # Few bright patches weigh as much as many dark ones.
+    bright = intensity > np.exp(8.5)
+    found = removed_share(np.where(bright, baseline, half), baseline, intensity, cluster, seed=1)
+    expected = 1 - (1 - class_means(np.where(bright, baseline, half), intensity).mean()) / (
+        1 - class_means(baseline, intensity).mean()
+    )
+    assert found.mean == pytest.approx(expected)
+    assert found.low < found.mean < found.high
+    half[3] = np.nan
+    assert removed_share(half, baseline, intensity, cluster, seed=1).n == 299
 
 
 def test_bootstrap_follows_the_clusters_not_the_patches():

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
+from braggworks.evaluation.gap_protocol import smooth
 from braggworks.inpainting.interpolation import interpolate
-from braggworks.inpainting.linear_predictor import predict_gaps
+from braggworks.inpainting.linear_predictor import SIZES, fit_predictor, predict_gaps
 from braggworks.inpainting.variational import fill_biharmonic, fill_total_variation
 
 Fill = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -70,6 +72,30 @@ def test_the_predictor_fills_both_arms_of_a_cross(axes: tuple[int, int]) -> None
     for axis in axes:
         arm = slab(axis=axis, start=30 if axis == axes[0] else 26)
         assert error(found, truth, arm) < 0.5 * error(linear, truth, arm)
+
+
+def test_the_predictor_looks_as_far_as_it_helps() -> None:
+    noise = np.random.default_rng(1).standard_normal((48, 48, 48)).astype(np.float32)
+    coarse = gaussian_filter(np.random.default_rng(2).standard_normal(noise.shape), 2.5).astype(np.float32)
+    # Of a random walk across the gap, its neighbours say all; of a noisy array, averages over more say more.
+    walk, noisy = noise.cumsum(axis=2), coarse + 0.5 * coarse.std() * noise
+    near, far = (fit_predictor(array, np.zeros(array.shape, bool), 3, 20) for array in (walk, noisy))
+    assert near is not None
+    assert far is not None
+    assert (near.planes, near.half) == SIZES[0]
+    assert far.half > near.half
+    assert far.weights.shape == (2 * far.planes * (2 * far.half + 1) ** 2, 3)
+    # No room for more than the least.
+    least = fit_predictor(coarse, np.zeros(coarse.shape, bool), 3, 4)
+    assert least is not None and (least.planes, least.half) == SIZES[0]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_smooth_continuation_is_the_same_along_every_axis(axis: int) -> None:
+    truth, mask = fringes(32), slab(32, 12, 4)
+    expected = smooth(np.expm1(truth)[None], mask[None])[0]
+    turned = smooth(np.expm1(np.moveaxis(truth, 2, axis))[None], np.moveaxis(mask, 2, axis)[None])[0]
+    assert np.moveaxis(turned, axis, 2) == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_predictor_interpolates_where_there_is_nothing_to_fit_to() -> None:

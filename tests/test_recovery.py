@@ -189,6 +189,7 @@ def test_another_way_to_find_the_software_makes_nothing_anew(finished: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @needs_environments
 def test_kills_change_no_shard(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("psutil")

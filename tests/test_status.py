@@ -330,6 +330,7 @@ def test_costs_are_told_by_campaign_with_the_use_of_cores(project: Path, capsys:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @needs_environments
 def test_a_real_run_is_followed_through_a_kill_to_its_end(tmp_path: Path) -> None:
     folder = make_project(tmp_path)

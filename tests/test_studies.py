@@ -104,6 +104,7 @@ def test_a_changed_variant_trains_itself_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @needs_environments
 def test_a_study_in_two_dimensions_runs_to_its_report(tmp_path: Path) -> None:
     folder = make_project(tmp_path)
@@ -127,6 +128,7 @@ def test_a_study_in_two_dimensions_runs_to_its_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @needs_environments
 def test_networks_for_phases_run_to_their_report(tmp_path: Path) -> None:
     folder = make_project(tmp_path)

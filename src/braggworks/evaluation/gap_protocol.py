@@ -36,7 +36,7 @@ def draw_patches(pattern: NDArray[Any], count: int, size: int, rng: np.random.Ge
 
 
 def smooth(counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.floating[Any]]:
-    """Fill slabs normal to the last axis, the same in all patches, by the biharmonic continuation of log(1 + counts).
+    """Fill slabs, the same in all patches, by the biharmonic continuation of log(1 + counts).
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def smooth(counts: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.f
     filled = np.log1p(counts)
     for slab in find_slabs(mask[0]):
         start, stop = slab.start, slab.start + slab.width
-        planes = torch.from_numpy(np.moveaxis(filled, 3, 1).copy())
+        view = np.moveaxis(filled, slab.axis + 1, 1)
+        planes = torch.from_numpy(view.copy())
         before, after = planes[:, start - KNOWN_PLANES : start], planes[:, stop : stop + KNOWN_PLANES]
-        found = continue_planes(before, after, slab.width).numpy()
-        filled[..., start:stop] = np.moveaxis(found, 1, 3)
+        view[:, start:stop] = continue_planes(before, after, slab.width).numpy()
     return np.where(mask, np.expm1(np.maximum(filled, 0)), counts)

@@ -171,11 +171,47 @@ def class_bootstrap(
     n = int(defined.sum())
     if n == 0:
         return Interval(np.nan, np.nan, np.nan, 0)
-    found, member = scores[defined], _class_of(intensity[defined], CLASSES)
     mean = float(class_means(scores, intensity).mean())
+    return _interval(mean, _resampled_means(scores, intensity, clusters, seed, resamples), n)
+
+
+def removed_share(
+    scores: NDArray[np.float64],
+    baseline: NDArray[np.float64],
+    intensity: NDArray[np.float64],
+    clusters: NDArray[Any],
+    *,
+    seed: int,
+    resamples: int = 2000,
+) -> Interval:
+    """Share of a baseline's error 1 - score that is removed, both means over classes, with its bootstrap interval.
+
+    Parameters
+    ----------
+    scores, baseline
+        (n,) scores of the same patches; patches where either is NaN are left out.
+    intensity, clusters, seed, resamples
+        As for `class_bootstrap`; both scores are resampled together.
+    """
+    defined = np.isfinite(scores) & np.isfinite(baseline)
+    n = int(defined.sum())
+    if n == 0:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    errors = [1 - each[defined] for each in (scores, baseline)]
+    own, other = (float(class_means(each, intensity[defined]).mean()) for each in errors)
+    means = [_resampled_means(each, intensity[defined], clusters[defined], seed, resamples) for each in errors]
+    return _interval(1 - own / other, 1 - means[0] / means[1], n)
+
+
+def _resampled_means(
+    scores: NDArray[np.float64], intensity: NDArray[np.float64], clusters: NDArray[Any], seed: int, resamples: int
+) -> NDArray[np.float64]:
+    """Return means over classes of intensity, as often as clusters are drawn; NaN where there is one cluster."""
+    defined = np.isfinite(scores)
+    found, member = scores[defined], _class_of(intensity[defined], CLASSES)
     names, cluster = np.unique(clusters[defined], return_inverse=True)
     if len(names) < 2:
-        return Interval(mean, np.nan, np.nan, n)
+        return np.full(resamples, np.nan)
     sums, sizes = np.zeros((2, len(names), CLASSES))
     np.add.at(sums, (cluster, member), found)
     np.add.at(sizes, (cluster, member), 1)
@@ -183,8 +219,12 @@ def class_bootstrap(
     total, number = drawn @ sums, drawn @ sizes
     held = number > 0
     means = np.where(held, total / np.where(held, number, 1), 0).sum(axis=1) / held.sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Interval(mean, float(low), float(high), n)
+    return np.asarray(means)
+
+
+def _interval(value: float, resampled: NDArray[np.float64], n: int) -> Interval:
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return Interval(value, float(low), float(high), n)
 
 
 def _class_of(intensity: NDArray[np.float64], classes: int) -> NDArray[np.intp]:
