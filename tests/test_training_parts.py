@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from releases import files_below, make_release
+from safetensors import safe_open
 from safetensors.torch import save_file
 from training_inputs import NETWORK, counts_and_mask
 
@@ -17,7 +18,7 @@ from braggworks.config import NetworkConfig, TrainingConfig
 from braggworks.datasets.reader import SampleDataset
 from braggworks.errors import FileError, ScanError
 from braggworks.inpainting.interpolation import interpolate_batch
-from braggworks.inpainting.model import load_inpainter
+from braggworks.inpainting.model import SHIPPED, load_inpainter
 from braggworks.networks import build
 from braggworks.training.checkpoints import Weights, read_state, read_weights, write_state, write_weights
 from braggworks.training.loop import Trainer
@@ -165,6 +166,18 @@ def test_equal_weights_give_equal_bytes(tmp_path):
         write_weights(tmp_path / name, weights)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert read_weights(tmp_path / "a").network == NETWORK
+
+
+def test_weights_say_what_made_them_and_more_does_no_harm(tmp_path):
+    weights = Weights(NETWORK, 16, (2, 12), build(NETWORK).state_dict(), {"scan": "scan.cxi", "scan_sha256": None})
+    write_weights(tmp_path / "w", weights)
+    assert read_weights(tmp_path / "w").provenance == weights.provenance
+    with safe_open(tmp_path / "w", "pt") as file:
+        about = json.loads(file.metadata()["braggworks"])
+    more = {"braggworks": json.dumps({**about, "later": [1]}), "other": "x"}
+    save_file({name: tensor.contiguous() for name, tensor in weights.tensors.items()}, tmp_path / "more", more)
+    assert load_inpainter(tmp_path / "more").widths_px == (2, 12)
+    assert read_weights(SHIPPED).provenance is None
 
 
 @pytest.mark.parametrize(

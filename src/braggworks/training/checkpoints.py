@@ -40,12 +40,15 @@ class Weights:
         Narrowest and widest gap that it was trained on, in pixels; None for the task phase.
     tensors
         The weights.
+    provenance
+        What made them, as JSON values; None where the files beside them say it.
     """
 
     network: NetworkConfig
     patch: int
     widths_px: tuple[int, int] | None
     tensors: dict[str, Tensor]
+    provenance: Mapping[str, Any] | None = None
 
 
 def write_weights(path: str | Path, weights: Weights) -> None:
@@ -59,6 +62,8 @@ def write_weights(path: str | Path, weights: Weights) -> None:
     }
     if weights.widths_px:
         about["widths_px"] = list(weights.widths_px)
+    if weights.provenance:
+        about["provenance"] = dict(weights.provenance)
     _write(path, about, weights.tensors)
 
 
@@ -80,7 +85,7 @@ def read_weights(path: str | Path) -> Weights:
         raise FileError(
             f"{path} holds no weights that this version can use: give a file that `braggworks train` wrote."
         ) from None
-    return Weights(network, patch, widths, tensors)  # type: ignore[arg-type]
+    return Weights(network, patch, widths, tensors, about.get("provenance"))  # type: ignore[arg-type]
 
 
 def load_network(path: str | Path, kind: type[NetworkT]) -> tuple[NetworkT, Weights]:
