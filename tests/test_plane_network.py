@@ -1,18 +1,13 @@
 """The plane network's way: masks as slabs, the smooth continuation, slabs drawn while training, and whole scans."""
 
-import hashlib
-
 import numpy as np
 import pytest
 import torch
+from slab_inputs import SMALL, digest, pattern, slab
 
-from braggworks.cli import main
-from braggworks.commands._figure_inputs.results import read_finetuned
-from braggworks.commands.finetune import _around_peak
 from braggworks.config import NetworkConfig, SlabConfig, TrainingConfig
 from braggworks.datasets.gaps import cross_gap
 from braggworks.errors import ConfigError, ScanError
-from braggworks.files import read_json
 from braggworks.inpainting.continuation import continue_planes
 from braggworks.inpainting.interpolation import interpolate
 from braggworks.inpainting.model import load_inpainter
@@ -22,28 +17,9 @@ from braggworks.inpainting.variational import fill_biharmonic
 from braggworks.losses import gap_relative_error
 from braggworks.networks import build
 from braggworks.networks.plane_network import PLANES
-from braggworks.scans.scan import Scan
-from braggworks.scans.writers import write_scan
 from braggworks.training.checkpoints import Weights, write_weights
 from braggworks.training.loop import Trainer
-from braggworks.training.slab_samples import ScanSlabs, SlabSamples, draw_width
-
-SMALL = NetworkConfig(name="plane_network", width=0.1)
-
-
-def pattern(shape, seed=0):
-    z, y, x = np.meshgrid(*(np.arange(n) - n // 2 for n in shape), indexing="ij")
-    rng = np.random.default_rng(seed)
-    phases = rng.uniform(0, 6, 3)
-    fringes = np.cos(x / 1.7 + phases[0]) * np.cos(y / 2.1 + phases[1]) * np.cos(z / 1.9 + phases[2]) + 1.2
-    return 2000 * fringes * np.exp(-np.sqrt(x**2 + y**2 + z**2) / 12)
-
-
-def slab(shape, axis, start, width):
-    mask = np.zeros(shape, bool)
-    np.moveaxis(mask, axis, 0)[start : start + width] = True
-    return mask
-
+from braggworks.training.slab_samples import SlabSamples, draw_width
 
 # --- masks as slabs ---
 
@@ -173,10 +149,6 @@ def batches(epoch=0, number=6, **how):
     samples = SlabSamples(Split(number), SLABS, batch_size=2, seed=5, **how)
     order = np.arange(number)
     return list(samples.batches(epoch, order, lambda left: [left[i : i + 2] for i in range(0, len(left), 2)]))
-
-
-def digest(found):
-    return hashlib.sha256(b"".join(t.numpy().tobytes() for batch in found for t in batch)).hexdigest()
 
 
 def test_samples_are_slabs_with_what_the_network_sees_and_no_more():
@@ -333,67 +305,3 @@ def test_patches_are_filled_as_scans_are(inpainter):
 def test_a_mask_of_everything_is_refused(inpainter):
     with pytest.raises(ScanError):
         inpainter.fill_scan(np.ones((8, 8, 8)), np.ones((8, 8, 8), bool))
-
-
-# --- on one scan ---
-
-
-def test_slabs_of_a_scan_never_see_a_masked_voxel():
-    counts = pattern((50, 60, 70))
-    mask = slab(counts.shape, 2, 40, 6)
-    spoilt = np.where(mask, -1.0, counts)
-    samples = ScanSlabs(spoilt, mask, SlabConfig(widths_px=(2, 6)), number=40, axes=(1, 2), seed=3)
-    found = list(samples.batches(0, np.arange(40), lambda order: np.array_split(order, 5)))
-    assert len(found) == 5
-    for values, truth, gap in found:
-        assert (truth >= 0).all()
-        assert truth.shape[-1] == int(gap[0, 0, 0, 0].sum()) + 2 * PLANES
-        assert not values[gap > 0].any()
-    assert digest(found) == digest(list(samples.batches(0, np.arange(40), lambda order: np.array_split(order, 5))))
-
-
-def test_a_scan_without_room_is_refused():
-    mask = slab((30, 30, 30), 2, 14, 3)
-    with pytest.raises(ScanError, match="no measured window"):
-        ScanSlabs(np.ones(mask.shape), mask, SlabConfig(widths_px=(2, 10)), number=4, axes=(2,))
-
-
-def test_finetuning_improves_what_it_has_not_seen(tmp_path, capsys):
-    shape = (40, 64, 110)
-    counts = np.random.default_rng(0).poisson(pattern(shape)).astype(np.uint32)
-    gap = slab(shape, 2, 20, 4)
-    write_scan(tmp_path / "in" / "scan.cxi", Scan(np.where(gap, 0, counts).astype(np.uint32), gap, title="test"))
-    write_weights(tmp_path / "in" / "w", Weights(SMALL, 64, (2, 3), build(SMALL).state_dict()))
-    words = ["finetune", str(tmp_path / "in" / "scan.cxi"), "--weights", str(tmp_path / "in" / "w"), "--windows", "96"]
-    words += ["--epochs", "2", "--learning-rate", "3e-3", "--out", str(tmp_path / "out" / "mine")]
-    assert main([*words, "--dry-run"]) == 0
-    assert not (tmp_path / "out").exists()
-    words += ["--scores", str(tmp_path / "out" / "scores.json"), "--examples", str(tmp_path / "out" / "examples.h5")]
-    assert main(words) == 0
-    scores = read_json(tmp_path / "out" / "scores.json")["pcc"]
-    assert scores["after"]["4"] > scores["before"]["4"] > scores["linear"]["4"]
-    assert load_inpainter(tmp_path / "out" / "mine").widths_px == (2, 4)
-    shown = read_finetuned(str(tmp_path / "out" / "examples.h5"))
-    assert len({planes.shape for planes in shown.fillings.values()}) == 1
-    measured = shown.fillings["truth"]
-    np.testing.assert_allclose(measured, measured.round(), rtol=1e-4, atol=1e-4)
-    assert 0 < measured.max() <= counts.max()
-    assert shown.pcc["after"].mean() > shown.pcc["linear"].mean()
-    assert "4 px normal to x" in capsys.readouterr().out
-
-
-def test_finetuning_looks_at_what_lies_around_the_peak():
-    counts = np.pad(pattern((40, 64, 110)), ((0, 0), (200, 100), (90, 150)))
-    peak = np.unravel_index(int(counts.argmax()), counts.shape)
-    kept = _around_peak(Scan(counts)).counts
-    assert kept.shape == (40, 128, 128)
-    assert kept.max() == counts.max()
-    assert kept[:, 64, 64].max() == counts[:, peak[1], peak[2]].max()
-
-
-def test_only_the_plane_network_is_trained_on_a_scan(tmp_path, capsys):
-    config = NetworkConfig(width=0.1)
-    write_weights(tmp_path / "w", Weights(config, 16, (2, 3), build(config).state_dict()))
-    write_scan(tmp_path / "s.cxi", Scan(pattern((40, 40, 40)).astype(np.uint32)))
-    assert main(["finetune", str(tmp_path / "s.cxi"), "--weights", str(tmp_path / "w"), "--out", "x"]) == 2
-    assert "only plane_network" in capsys.readouterr().err

@@ -11,16 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from braggworks.config import SlabConfig
-from braggworks.errors import ConfigError, ScanError
+from braggworks.errors import ConfigError
 from braggworks.inpainting.band_limit import REACH
 from braggworks.networks.plane_network import PLANES
 from braggworks.seeds import generator
 from braggworks.training.samples import Patches, Sample, Samples
+from braggworks.training.scan_windows import Windows
 
 NARROW_PX = 12
-
-_WINDOW_PX = 48  # in-plane edge of the windows of a scan
-_DRAWS = 1000
 
 
 class DrawnSlabs(Samples):
@@ -137,56 +135,34 @@ class ScanSlabs(DrawnSlabs):
     ----------
     counts
         (z, y, x) counts.
-    mask
-        (z, y, x), true where nothing was measured, or where nothing is to be learned from.
+    windows
+        Where slabs may lie; they must have room for the widest.
     number
         Samples in an epoch.
-    axes
-        Axes that the slabs are normal to.
     slabs, batch_size, seed
         As for `DrawnSlabs`; counts are taken as they were measured.
-
-    Raises
-    ------
-    ScanError
-        If no place of the scan has room for the widest slab.
     """
 
     def __init__(
         self,
         counts: NDArray[Any],
-        mask: NDArray[np.bool_],
+        windows: Windows,
         slabs: SlabConfig,
         *,
         number: int,
-        axes: tuple[int, ...] = (0, 1, 2),
         batch_size: int = 8,
         seed: int = 0,
     ) -> None:
         super().__init__(slabs, batch_size, seed)
-        self._scan, self._mask, self._number, self._axes = counts, mask, number, axes
-        self._planes(0, slabs.widths_px[1], generator("slab room", seed))
+        self._scan, self._windows, self._number = counts, windows, number
 
     def __len__(self) -> int:
         return self._number
 
     def _planes(self, index: int, width: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        thick, edge = width + 2 * PLANES, min(_WINDOW_PX, *self._scan.shape)
-        for _ in range(_DRAWS):
-            axis = int(rng.choice(self._axes))
-            size = [thick if a == axis else edge for a in range(3)]
-            if size[axis] > self._scan.shape[axis]:
-                continue
-            start = [int(rng.integers(n - s, endpoint=True)) for n, s in zip(self._scan.shape, size, strict=True)]
-            box = tuple(slice(first, first + length) for first, length in zip(start, size, strict=True))
-            if not self._mask[box].any():
-                planes = np.moveaxis(self._scan[box], axis, 2)
-                return _mirrored(planes.transpose(1, 0, 2) if rng.random() < 0.5 else planes, rng)
-        edges = " x ".join(map(str, self._scan.shape))
-        raise ScanError(
-            f"The scan of {edges} voxels has no measured window for a slab of {width} px with {PLANES} planes on "
-            "either side: use narrower slabs, or a larger part of the scan."
-        )
+        axis, window = self._windows.draw(width, rng)
+        planes = np.moveaxis(self._scan[window], axis, 2)
+        return _mirrored(planes.transpose(1, 0, 2) if rng.random() < 0.5 else planes, rng)
 
 
 def draw_width(slabs: SlabConfig, rng: np.random.Generator) -> int:
