@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,21 @@ def test_folder_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
     with pytest.raises(FileError, match="no folder"):
         write_text(tmp_path / "a" / "b.txt", "x")
+
+
+def test_links_stay_and_what_is_no_file_is_left_alone(tmp_path: Path) -> None:
+    link, target = tmp_path / "link.json", tmp_path / "far" / "target.json"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    write_json(link, 1)
+    assert link.is_symlink()
+    assert read_json(target) == 1
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileError, match="no file that can be replaced"):
+        write_json(tmp_path / "pipe", 1)
+    assert (tmp_path / "pipe").is_fifo()
+    with pytest.raises(FileError, match="cannot be written"):
+        write_json("/proc/braggworks.json", 1)
 
 
 def test_json_round_trip_and_mistakes(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Masks that are in no file, and gaps that cannot be filled."""
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
@@ -8,9 +9,10 @@ from figure_inputs import write_gap_width
 from braggworks.cli import main
 from braggworks.config import NetworkConfig
 from braggworks.errors import ScanError
-from braggworks.inpainting.checks import check_peak, check_signal
+from braggworks.inpainting.checks import check_peak, check_signal, interpolated
 from braggworks.networks import build
 from braggworks.scans.masks import dead_bands, with_known_mask
+from braggworks.scans.prepare import brightest
 from braggworks.scans.readers import read_scan
 from braggworks.scans.scan import Scan
 from braggworks.scans.writers import write_scan
@@ -74,6 +76,10 @@ def test_a_detector_gives_its_gaps():
         with_known_mask(Scan(counts()), "maxipix", (500, 0))
     with pytest.raises(ScanError, match="no dead band"):
         with_known_mask(Scan(counts()), "auto")
+    with pytest.raises(ScanError, match="holds no counts"):
+        with_known_mask(Scan(np.zeros(SHAPE, np.uint32)), "auto")
+    masked = Scan(counts(), mask=np.broadcast_to(expected_mask(), SHAPE))
+    assert (with_known_mask(masked, "auto").gap == masked.gap).all()
 
 
 # --- what cannot be filled ---
@@ -88,6 +94,25 @@ def test_a_gap_over_the_peak_is_refused_and_one_beside_it_is_not():
     hot = NOTHING.copy()
     hot[6, 30, 36] = True
     check_peak(counts(), hot, "scan")
+
+
+def test_hot_pixels_do_not_hide_that_the_peak_is_covered():
+    gap, seen = NOTHING.copy(), counts()
+    gap[:, 28:34] = True
+    seen[2, 5, 5] = np.iinfo(seen.dtype).max
+    seen[3, 50, 60] = 1_000_000
+    with pytest.raises(ScanError, match="covers the Bragg peak"):
+        check_peak(seen, gap, "scan")
+    assert brightest(seen, NOTHING) == brightest(counts(), NOTHING)
+    assert brightest(np.zeros(SHAPE), NOTHING) == (0, 0, 0)
+
+
+def test_bands_at_the_edge_and_small_groups_are_counted():
+    mask = NOTHING.copy()
+    mask[:, :3] = True
+    mask[:, 40:44] = True
+    mask[4, 20, 20:22] = True
+    assert interpolated(mask) == (12 * 3 * 70, 2)
 
 
 def test_a_gap_in_the_dark_is_refused():
@@ -128,6 +153,48 @@ def test_a_scan_with_dead_bands_is_filled(scan, capsys):
     np.testing.assert_array_equal(found.counts[~gap], banded()[~gap])
     assert np.corrcoef(np.log1p(found.counts[gap]), np.log1p(counts()[gap]))[0, 1] > 0.5
     assert not found.gap.any()
+
+
+def test_what_may_be_wrong_with_a_mask_is_told(scan, capsys):
+    found, folder = banded(), scan.parents[1]
+    assert inpaint(scan, "--mask", "Maxipix", "--roi-origin", "217", "206") == 0
+    told = capsys.readouterr()
+    hidden = np.zeros(SHAPE[1:], bool)
+    hidden[38:44] = hidden[:, 49:55] = True
+    counted = int((found[:, hidden] > 0).sum())
+    assert f"warning: {counted} voxels in the gaps of the Maxipix hold counts" in told.err
+    write_scan(scan, Scan(found, mask=np.broadcast_to(expected_mask(), SHAPE)))
+    assert inpaint(scan, "--mask", "auto") == 0
+    told = capsys.readouterr().out
+    assert "no dead band beyond its own mask" in told
+    assert f"note: {folder / 'out.cxi'} exists and will be replaced" in told
+
+
+def test_a_band_at_the_edge_is_told_and_has_no_uncertainty(scan, capsys):
+    mask = np.zeros(SHAPE[1:], np.uint8)
+    mask[:5] = mask[40:44] = 1
+    np.save(scan.with_name("mask.npy"), mask)
+    assert inpaint(scan, "--mask", str(scan.with_name("mask.npy"))) == 0
+    assert f"warning: {12 * 5 * 70} voxels lie in bands at the edge" in capsys.readouterr().out
+    with h5py.File(scan.parents[1] / "out.cxi") as file:
+        spread = file["entry_1/braggworks/uncertainty"][()]
+    assert np.isnan(spread[:, :5]).all()
+    assert np.isfinite(spread[:, 5:]).all()
+
+
+def test_a_mask_is_taken_from_its_place_in_a_file(scan, capsys):
+    other = scan.with_name("other.cxi")
+    write_scan(other, Scan(counts(), mask=np.broadcast_to(expected_mask(), SHAPE)))
+    assert inpaint(scan, "--mask", str(other)) == 0
+    with h5py.File(scan.parents[1] / "out.cxi") as file:
+        assert (file["entry_1/braggworks/filled"][()] == expected_mask()).all()
+    capsys.readouterr()
+    with h5py.File(other, "w") as file:
+        file["a/x"] = file["b/y"] = expected_mask().astype(np.uint8)
+    assert inpaint(scan, "--mask", str(other)) == 2
+    told = capsys.readouterr().err
+    assert "holds no array of the name mask, and a/x, b/y" in told
+    assert "--dataset" not in told
 
 
 def test_the_accuracy_at_the_nearest_width_is_told(scan, capsys):

@@ -68,9 +68,12 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
     Raises
     ------
     FileError
-        If the disk is full or the folder cannot be written.
+        If the disk is full, the folder cannot be written, or the path is that of a folder, device or the like.
     """
-    final = Path(final)
+    # What a link points to is written, and the link stays.
+    final = Path(final).resolve()
+    if final.exists() and not final.is_file():
+        raise FileError(f"{final} is no file that can be replaced: choose another path.")
     # Two machines may write into one folder, and their processes may have the same number.
     temporary = final.with_name(f".{final.name}.{platform.node()}.{os.getpid()}.part")
     try:
@@ -82,7 +85,7 @@ def atomic_path(final: str | Path) -> Iterator[Path]:
         temporary.replace(final)
         _sync_folder(final.parent)
     except OSError as error:
-        raise _explain_write_error(error, final) from error
+        raise _explain_write_error(error, final, temporary) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -119,8 +122,10 @@ def _remove_leftovers(final: Path) -> None:
                 path.unlink()
 
 
-def _explain_write_error(error: OSError, final: Path) -> Exception:
+def _explain_write_error(error: OSError, final: Path, temporary: Path) -> Exception:
     sentence = disk_sentence(error, final.parent)
+    if sentence is None and temporary.name in str(error):
+        sentence = f"{final} cannot be written ({os.strerror(error.errno or errno.EIO)}): choose another path."
     if error.errno in {errno.EACCES, errno.EPERM}:
         sentence = _read_only(error, final.parent)
     elif error.errno == errno.ENOENT and not final.parent.exists():

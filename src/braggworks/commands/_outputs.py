@@ -9,8 +9,11 @@ from braggworks.errors import FileError
 
 
 def check_outputs(*files: str | None) -> None:
-    """Raise `FileError` for a file that cannot be written; None is none."""
+    """Raise `FileError` for a file that cannot be written, and say which will be replaced; None is none."""
     for file in filter(None, files):
         folder = next((each for each in Path(file).absolute().parents if each.exists()), Path("/"))
-        if Path(file).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        other = Path(file).exists() and not Path(file).is_file()
+        if other or not folder.is_dir() or not os.access(folder, os.W_OK):
             raise FileError(f"{file} cannot be written: give the path of a file in a folder that you may write to.")
+        if Path(file).exists():
+            print(f"note: {file} exists and will be replaced")

@@ -180,7 +180,8 @@ def _accuracy(weights: str, width: int) -> str:
 
 def _announce(scan: Scan, gap: Gap, inpainter: Inpainter, weights: str) -> None:
     """Say what will be done; refuse what cannot be."""
-    from braggworks.inpainting.slabs import find_slabs
+    from braggworks.inpainting.checks import interpolated
+    from braggworks.inpainting.slabs import SMALLEST, find_slabs
 
     steps = inpainter.steps(gap.mask)
     print(f"{scan.source}: {'x'.join(map(str, scan.counts.shape))}{', simulated' if scan.simulated else ''}")
@@ -191,6 +192,14 @@ def _announce(scan: Scan, gap: Gap, inpainter: Inpainter, weights: str) -> None:
             print(f"warning: the network was trained on gaps of {low} to {high} px; {_accuracy(weights, slab.width)}")
     if scan.dark is not None or scan.white_field is not None:
         print("note: dark and white field are not applied, nor kept: `braggworks scan` corrects, best before filling")
+    beyond, small = interpolated(gap.mask)
+    if beyond:
+        print(
+            f"warning: {beyond} voxels lie in bands at the edge of the array, with nothing beyond them to fill from, "
+            "and get the next measured value: leave them masked for phasing, or crop the scan"
+        )
+    if small:
+        print(f"note: {small} voxels in groups of fewer than {SMALLEST} are interpolated linearly")
     print(f"{int(gap.mask.sum())} voxels to fill, in {steps} {inpainter.unit}{'s' if steps != 1 else ''}")
 
 
@@ -218,6 +227,7 @@ def _interpolations(scan: Scan, gap: Gap) -> dict[str, NDArray[Any]]:
 def _write(args: argparse.Namespace, scan: Scan, gap: Gap, found: Inpainted, linear: NDArray[Any]) -> None:
     import numpy as np
 
+    from braggworks.scans.prepare import brightest
     from braggworks.scans.writers import write_scan
 
     extra: dict[str, NDArray[Any]] = {
@@ -227,15 +237,17 @@ def _write(args: argparse.Namespace, scan: Scan, gap: Gap, found: Inpainted, lin
         "uncertainty": found.uncertainty,
         "predictions": found.predictions,
     }
-    attributes: dict[str, Any] = {"provenance": command_provenance(args.scan, args.weights, args.mask)}
+    attributes: dict[str, Any] = {
+        "provenance": command_provenance(args.scan, args.weights, args.mask),
+        "peak": np.array(gap.cut.peak if gap.cut else brightest(scan.counts, gap.mask)),
+    }
     if gap.cut:
         extra["measured"] = scan.counts
-        attributes["peak"] = np.array(gap.cut.peak)
     write_scan(args.output, replace(scan, counts=found.counts, mask=None), extra, **attributes)
 
 
 def _scores(scan: Scan, cut: Cut, work: Work, fillings: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    from braggworks.evaluation.scan_scores import score_fillings
+    from braggworks.evaluation.scan_scores import score_fillings, share_filled
 
     overall, strata = score_fillings(scan.counts, cut.mask, fillings)
     return {
@@ -252,6 +264,7 @@ def _scores(scan: Scan, cut: Cut, work: Work, fillings: dict[str, NDArray[Any]])
         "stride_px": work.stride_px,
         "voxels": int(cut.mask.sum()),
         "pcc": overall,
+        "filled_share": {name: share_filled(scan.counts, cut.mask, filled) for name, filled in fillings.items()},
         "strata": strata,
     }
 
@@ -265,3 +278,5 @@ def _print(scores: dict[str, Any]) -> None:
     for counts, voxels, found in rows:
         cells = "".join(f"{'-':>10}" if value is None else f"{value:10.4f}" for value in found.values())
         print(f"{counts:>10}{voxels:>10}{cells}")
+    shares = "".join(f"{'-' if share is None else f'{share:.3f}':>10}" for share in scores["filled_share"].values())
+    print(f"{'share of the counts filled':<20}"[:20] + shares)

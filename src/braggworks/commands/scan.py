@@ -21,6 +21,9 @@ from braggworks.errors import FileError, ScanError
 from braggworks.recipes import ScanRecipe
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from braggworks.scans.prepare import Prepared
     from braggworks.scans.scan import Scan
 
@@ -29,17 +32,24 @@ DEFAULT_CROP = 128
 
 def positive_int(text: str) -> int:
     """Return a positive whole number, for argparse."""
-    value = int(text)
+    value = _whole(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not positive")
     return value
 
 
 def _not_negative(text: str) -> int:
-    value = int(text)
+    value = _whole(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} is negative")
     return value
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,22 +81,45 @@ def read_usable(args: argparse.Namespace) -> Scan:
     from braggworks.scans.masks import is_known, with_known_mask
     from braggworks.scans.readers import read_scan, usable
 
-    if args.mask and not is_known(args.mask) and not Path(args.mask).exists() and not Path(args.mask).suffix:
+    named = args.mask.lower() if args.mask else None
+    known = named if named and is_known(named) and not Path(args.mask).exists() else None
+    if args.mask and not known and not Path(args.mask).exists() and not Path(args.mask).suffix:
         raise FileError(
             f"--mask {args.mask} is neither a file nor a detector: give auto, a file, or one of {', '.join(LAYOUTS)}."
         )
-    known = args.mask if args.mask and is_known(args.mask) and not Path(args.mask).exists() else None
     scan = read_scan(args.scan, args.dataset, None if known else args.mask)
     if known:
+        own = scan.gap
         scan = with_known_mask(scan, known, tuple(args.roi_origin))
-        full = LAYOUTS[known].shape if known in LAYOUTS else scan.counts.shape[1:]
-        if not any(args.roi_origin) and tuple(full) != scan.counts.shape[1:]:
-            print(
-                f"warning: the frames are smaller than the {LAYOUTS[known].name} of {full[0]} x {full[1]} px and taken "
-                "for its first corner: give their first pixel with --roi-origin Y X",
-                file=sys.stderr,
-            )
+        _warn_of_mask(scan, own, known, tuple(args.roi_origin))
     return usable(scan, bad_to_mask=args.bad_to_mask)
+
+
+def _warn_of_mask(scan: Scan, own: NDArray[np.bool_], name: str, origin: tuple[int, ...]) -> None:
+    """Say what may be wrong with a mask that was found or is a detector's, beside that of the file."""
+    import numpy as np
+
+    from braggworks.datasets.layouts import LAYOUTS
+
+    if name not in LAYOUTS:
+        if (scan.gap == own).all():
+            print(f"note: {scan.source} has no dead band beyond its own mask, which is used")
+        return
+    detector = LAYOUTS[name]
+    if not any(origin) and tuple(detector.shape) != scan.counts.shape[1:]:
+        print(
+            f"warning: the frames are smaller than the {detector.name} of {detector.shape[0]} x {detector.shape[1]} px "
+            "and taken for its first corner: give their first pixel with --roi-origin Y X",
+            file=sys.stderr,
+        )
+    most = np.iinfo(scan.counts.dtype).max if np.issubdtype(scan.counts.dtype, np.integer) else np.inf
+    counted = int((scan.gap & ~own & (scan.counts > 0) & (scan.counts < most)).sum())
+    if counted:
+        print(
+            f"warning: {counted} voxels in the gaps of the {detector.name} hold counts, which are not used: check "
+            "--roi-origin",
+            file=sys.stderr,
+        )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -53,6 +53,15 @@ def cut_cross(
     return cross_gap(tuple(shape), start, width), start
 
 
+def share_filled(measured: NDArray[Any], gap: NDArray[np.bool_], filled: NDArray[Any]) -> float | None:
+    """Return the counts that a filling puts into the gap over those measured there, None where there were none.
+
+    Logarithms average lower than counts do, so that what is filled as their mean has fewer counts than were there.
+    """
+    true = float(measured[gap].sum(dtype=np.float64))
+    return float(filled[gap].sum(dtype=np.float64)) / true if true else None
+
+
 def score_fillings(
     measured: NDArray[Any], gap: NDArray[np.bool_], fillings: Mapping[str, NDArray[Any]], count: int = 4
 ) -> tuple[dict[str, float | None], list[dict[str, Any]]]:

@@ -34,6 +34,8 @@ class BeforeAfter:
         voxel, shape (steps, rows, columns), axes (z: rocking, y, x).
     mask
         True in the gap, same shape.
+    peak
+        Index (z, y, x) of the Bragg peak.
     title
         What was measured.
     simulated
@@ -44,14 +46,9 @@ class BeforeAfter:
     filled: NDArray[np.floating]
     uncertainty: NDArray[np.floating]
     mask: NDArray[np.bool_]
+    peak: tuple[int, int, int]
     title: str
     simulated: bool
-
-    @property
-    def peak(self) -> tuple[int, int, int]:
-        """Voxel (z, y, x) of the brightest measured counts."""
-        z, y, x = np.unravel_index(int(np.argmax(np.where(self.mask, -1, self.gapped))), self.mask.shape)
-        return int(z), int(y), int(x)
 
 
 @styled
@@ -73,16 +70,17 @@ def draw(scan: BeforeAfter, look: Look) -> Figure:
     tall = panel * sum(heights)
     figure = new_figure(WIDE_MM, min(_TALLEST_MM, tall + 35))
     grid = figure.subplots(3, 3, sharex="row", sharey="row", height_ratios=heights)
-    norm = counts_norm(float(scan.gapped.max()))
+    norm = counts_norm(float(scan.gapped[scan.peak]))
     cmap = mpl.colormaps[look.intensity_cmap].with_extremes(bad=GAP_GREY)
     unsure = mpl.colormaps["magma"].with_extremes(bad=GAP_GREY)
-    spread = float(np.quantile(scan.uncertainty[scan.mask], 0.99)) if scan.mask.any() else 0.0
+    known = scan.mask & np.isfinite(scan.uncertainty)
+    spread = float(np.quantile(scan.uncertainty[known], 0.99)) if known.any() else 0.0
     cuts = ((step,), (slice(None), row), (slice(None), slice(None), column))
     for line, cut in enumerate(cuts):
         before = grid[line, 0].imshow(np.ma.array(scan.gapped[cut], mask=scan.mask[cut]), norm=norm, cmap=cmap)
         grid[line, 1].imshow(np.maximum(scan.filled[cut], 0), norm=norm, cmap=cmap)
         mark_gap(grid[line, 1], scan.mask[cut])
-        doubt = np.ma.array(scan.uncertainty[cut], mask=~scan.mask[cut])
+        doubt = np.ma.array(scan.uncertainty[cut], mask=~known[cut])
         sure = grid[line, 2].imshow(doubt, vmin=0, vmax=spread or 1, cmap=unsure)
     for axes, title in zip(grid[0], ("measured", "filled", "scatter of predictions"), strict=True):
         axes.set_title(title)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from braggworks.errors import ScanError
 from braggworks.inpainting.slabs import SMALLEST, cut_mask, find_slabs
+from braggworks.scans.prepare import brightest
 
 Bool = NDArray[np.bool_]
 
@@ -19,8 +20,8 @@ _BESIDE_PX = 8  # measured pixels on either side of a gap that must hold a count
 def check_peak(counts: NDArray[Any], mask: Bool, source: str, remedy: str = "move the detector") -> None:
     """Refuse a gap that covers the Bragg peak.
 
-    The pattern falls off from its peak, so that where the gap covers it, the brightest measured voxel lies at the gap's
-    edge.
+    The pattern falls off from its peak, so that where the gap covers it, the brightest measured voxel, hot pixels left
+    out, lies at the gap's edge.
 
     Parameters
     ----------
@@ -38,13 +39,13 @@ def check_peak(counts: NDArray[Any], mask: Bool, source: str, remedy: str = "mov
     ScanError
         If the peak is covered.
     """
-    brightest = np.unravel_index(int(np.argmax(np.where(mask, 0, counts))), mask.shape)
+    peak = brightest(counts, mask)
     gap = np.zeros(mask.shape, bool)
     for part in (part for parts in cut_mask(mask) for part in parts if part.voxels.size >= SMALLEST):
         gap.reshape(-1)[part.voxels] = True
-    near = tuple(slice(max(0, int(n) - _NEAR_PX), int(n) + _NEAR_PX + 1) for n in brightest)
+    near = tuple(slice(max(0, int(n) - _NEAR_PX), int(n) + _NEAR_PX + 1) for n in peak)
     if gap[near].any():
-        place = ", ".join(str(int(n)) for n in brightest)
+        place = ", ".join(map(str, peak))
         raise ScanError(
             f"{source}: the brightest measured voxel, (z, y, x) = ({place}), lies at the edge of the gap, so that the "
             f"gap covers the Bragg peak, which nothing beside it tells: {remedy}."
@@ -61,3 +62,13 @@ def check_signal(counts: NDArray[Any], mask: Bool, source: str) -> None:
                 f"{source}: no pixel within {_BESIDE_PX} px of the gap normal to {'zyx'[slab.axis]} at {slab.start} "
                 "counted anything, so that there is nothing to continue: check the mask, or crop the scan."
             )
+
+
+def interpolated(mask: Bool) -> tuple[int, int]:
+    """Return how many masked voxels no network fills: those in bands at the array's edge, and in small groups."""
+    reached, filled = np.zeros(mask.shape, bool), np.zeros(mask.shape, bool)
+    for part in (part for parts in cut_mask(mask) for part in parts):
+        reached.reshape(-1)[part.voxels] = True
+        if part.voxels.size >= SMALLEST:
+            filled.reshape(-1)[part.voxels] = True
+    return int((mask & ~reached).sum()), int((reached & ~filled).sum())

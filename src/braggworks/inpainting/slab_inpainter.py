@@ -87,10 +87,11 @@ class SlabInpainter:
         """Fill the gaps of a scan; see `braggworks.inpainting.model.Inpainter`."""
         found = self._fill(counts[None], mask, progress)
         # Single precision holds whole numbers up to this one.
-        exact = counts.max(initial=0, where=~mask) <= 2**24
-        result = counts.astype(np.float32 if exact else np.result_type(counts.dtype, np.float32))
+        whole = np.issubdtype(counts.dtype, np.integer) and counts.max(initial=0, where=~mask) <= 2**24
+        result = counts.astype(np.float32 if whole else np.result_type(counts.dtype, np.float32))
         result[mask] = found.counts[0][mask]
-        return Inpainted(result, found.spread, found.number, found.parts)
+        spread = np.where(mask & (found.number < 2), np.float32(np.nan), found.spread)
+        return Inpainted(result, spread, found.number, found.parts)
 
     def _fill(self, counts: NDArray[Any], mask: Bool, progress: Progress) -> _Filled:
         """Fill scans (scans, z, y, x) that have one mask in common."""

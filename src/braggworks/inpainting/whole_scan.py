@@ -36,7 +36,7 @@ class Inpainted:
     counts
         (z, y, x) counts; measured voxels are unchanged, bit for bit.
     uncertainty
-        (z, y, x) standard deviation of ``log(1 + counts)`` over overlapping predictions; 0 in measured voxels, and
+        (z, y, x) standard deviation of ``log(1 + counts)`` over overlapping predictions; 0 in measured voxels, NaN
         where there is a single prediction or an interpolation.
     predictions
         (z, y, x) number of predictions of the network; 0 in measured voxels and where interpolation had to do.
@@ -190,4 +190,5 @@ def _assemble(
     result.reshape(-1)[sums.place] = np.expm1(mean)
     uncertainty.reshape(-1)[sums.place] = np.sqrt(np.maximum(sums.square / sums.weight - mean**2, 0))
     number.reshape(-1)[sums.place] = sums.number
+    uncertainty[mask & (number < 2)] = np.nan
     return Inpainted(result, uncertainty, number, windows)

@@ -134,6 +134,20 @@ def choose_dataset(file: h5py.File, path: Path, ndims: tuple[int, ...], dataset:
     return _largest(path, _candidates(file, ndims), ndims)
 
 
+def choose_mask(file: h5py.File, path: Path) -> str:
+    """Return the name of the array that is a mask: the first of that name, or the only one. Raises `ScanError`."""
+    names = [name for name, _ in _candidates(file, (2, 3))]
+    called = [name for name in names if name.rsplit("/")[-1] == "mask"]
+    if called:
+        return called[0]
+    if len(names) != 1 or names[0] in _CXI_DATA:
+        raise ScanError(
+            f"{path} holds no array of the name mask, and {', '.join(names) or 'no other'}: give a file with the mask "
+            "alone, or name it mask."
+        )
+    return names[0]
+
+
 def read_dataset(file: h5py.File, path: Path, name: str, ndims: tuple[int, ...]) -> NDArray[Any]:
     """Return a checked dataset; see `read_array`."""
     dataset = file[name]

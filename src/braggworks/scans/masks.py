@@ -40,12 +40,14 @@ def with_known_mask(scan: Scan, name: str, origin: tuple[int, int] = (0, 0)) -> 
     Raises
     ------
     ScanError
-        If no dead band is found, or the frames do not lie on the detector.
+        If neither a dead band is found nor the file holds a mask, or the frames do not lie on the detector.
     """
     frame = scan.counts.shape[1:]
     if name == AUTO:
+        if not np.where(scan.gap, 0, scan.counts).any():
+            raise ScanError(f"{scan.source} holds no counts: check that this is the right scan and dataset.")
         found = dead_bands(scan.counts, scan.gap)
-        if not found.any():
+        if not found.any() and not scan.gap.any():
             raise ScanError(
                 f"{scan.source} has no dead band: no run of full rows or columns without counts, with counts on both "
                 "sides. Give a --mask file of what was not measured, or a detector's name; bands of NaN or of negative "

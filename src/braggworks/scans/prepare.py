@@ -25,6 +25,7 @@ _HOT_FACTOR, _HOT_SIGMA = 5, 10
 _HOT_STEADINESS = 0.25
 # A voxel this much brighter than the median around it does not count towards the peak.
 _SPIKE_FACTOR = 10
+_MOST_SPIKES = 1000
 _NEIGHBOURS = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], dtype=bool)
 
 
@@ -114,6 +115,31 @@ def find_peak(counts: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> Pe
     z, y, x = (int(part.start + step) for part, step in zip(around, offset, strict=True))
     centre = _centre_of_mass(clean, (z, y, x), background / volume)
     return Peak((z, y, x), centre, float(counts[z, y, x]), signal, background)
+
+
+def brightest(counts: NDArray[Any], mask: NDArray[np.bool_]) -> tuple[int, int, int]:
+    """Return the brightest measured voxel that is not far brighter than the median of its measured neighbours.
+
+    Parameters
+    ----------
+    counts
+        (z, y, x) counts; what lies under the mask is not looked at.
+    mask
+        True where nothing was measured.
+    """
+    seen = np.where(mask, counts.dtype.type(0), counts)
+    first: tuple[int, int, int] | None = None
+    for _ in range(_MOST_SPIKES):
+        z, y, x = (int(n) for n in np.unravel_index(int(seen.argmax()), seen.shape))
+        first = first or (z, y, x)
+        around = _box(counts.shape, (z, y, x), 1)
+        beside = np.where(mask[around], np.nan, counts[around].astype(np.float64))
+        beside[tuple(at - part.start for at, part in zip((z, y, x), around, strict=True))] = np.nan
+        level = float(np.nanmedian(beside)) if np.isfinite(beside).any() else 0.0
+        if seen[z, y, x] <= _SPIKE_FACTOR * level + _HOT_SIGMA * np.sqrt(level + 1):
+            return z, y, x
+        seen[z, y, x] = 0
+    return first or (0, 0, 0)
 
 
 def correct(scan: Scan, roi_origin: tuple[int, int] = (0, 0), *, hot_pixels: bool = True) -> tuple[Scan, list[str]]:

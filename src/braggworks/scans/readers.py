@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from braggworks.errors import ScanError
 from braggworks.files import open_h5
-from braggworks.scans.arrays import Found, choose_dataset, explained, file_format, read_array, read_dataset
+from braggworks.scans.arrays import (
+    Found,
+    choose_dataset,
+    choose_mask,
+    explained,
+    file_format,
+    read_array,
+    read_dataset,
+)
 from braggworks.scans.scan import AXES, Scan
 
 EV_PER_JOULE = 1 / 1.602176634e-19
@@ -40,7 +48,8 @@ def read_scan(path: str | Path, dataset: str | None = None, mask: str | Path | N
     dataset
         Name of the counts in an HDF5 or npz file, where the largest 3-D array is not the right one.
     mask
-        Further file with a mask of the scan's or a frame's shape, in any of these formats.
+        Further file with a mask of the scan's or a frame's shape, in any of these formats; in HDF5, an array of the
+        name ``mask``, or the only one.
 
     Returns
     -------
@@ -60,7 +69,7 @@ def read_scan(path: str | Path, dataset: str | None = None, mask: str | Path | N
     )
     if mask is None:
         return scan
-    extra = _fit_mask(read_array(mask, (2, 3)).values, scan.counts.shape, mask)
+    extra = _fit_mask(_read_mask(Path(mask)), scan.counts.shape, mask)
     return replace(scan, mask=extra | scan.gap)
 
 
@@ -101,6 +110,13 @@ def usable(scan: Scan, *, bad_to_mask: bool = False) -> Scan:
 def read_field(path: str | Path) -> NDArray[Any]:
     """Return the dark field or white field that a file holds, (rows, columns). Raises as `read_scan` does."""
     return read_array(path, (2,)).values
+
+
+def _read_mask(path: Path) -> NDArray[Any]:
+    if file_format(path) != "HDF5":
+        return read_array(path, (2, 3)).values
+    with open_h5(path) as file, explained(path):
+        return read_dataset(file, path, choose_mask(file, path), (2, 3))
 
 
 def _kinds(bad: NDArray[Any]) -> str:

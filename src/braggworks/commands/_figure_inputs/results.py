@@ -156,8 +156,8 @@ def read_before_after(path: str) -> BeforeAfter:
         if mask.ndim != 3 or {array.shape for array in arrays} != {mask.shape}:
             raise ValueError("counts of different shapes")
         gapped, filled, uncertainty = arrays
-        title = file["entry_1/title"].asstr()[()]
-        return BeforeAfter(gapped, filled, uncertainty, mask, title, bool(file.attrs["simulated"]))
+        title, peak = file["entry_1/title"].asstr()[()], _peak(file, mask.shape)
+        return BeforeAfter(gapped, filled, uncertainty, mask, peak, title, bool(file.attrs["simulated"]))
 
 
 def read_phased(path: str) -> PhasedObject:
