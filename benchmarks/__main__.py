@@ -51,6 +51,9 @@ BENCHMARKS = {
     "devices": ("dataset", "shape3d on the GPU against the CPU, where torch sees a GPU"),
 }
 
+# Settings of the environment that change what is measured.
+SETTINGS = ("BRAGGWORKS_WEIGHTS", "BRAGGWORKS_KINDS")
+
 # Half an hour each, or in need of root: run where they are named.
 NAMED = (
     "kills",
@@ -92,7 +95,9 @@ def main() -> int:
         print(f"== {name}: {what}", flush=True)
         module, _, mode = name.partition(".")
         measure = importlib.import_module(f"benchmarks.{module}").measure
-        measured = stamp(measure(mode) if mode else measure(), f"python -m benchmarks {name}")
+        settings = "".join(f"{key}={os.environ[key]} " for key in SETTINGS if key in os.environ)
+        command = f"{settings}python -m benchmarks {name}"
+        measured = stamp(measure(mode) if mode else measure(), command)
         for record in measured:
             interval = "" if record.low is None else f" [{record.low:.4g}, {record.high:.4g}]"
             print(f"  {record.name} = {record.value:.4g}{interval} {record.unit or ''}", flush=True)
@@ -100,7 +105,7 @@ def main() -> int:
         old = read_records(output) if output.exists() else []
         # A record may have moved here from another benchmark.
         new = {record.name for record in measured}
-        kept = [r for r in old if r.command != f"python -m benchmarks {name}" and r.name not in new]
+        kept = [r for r in old if r.command != command and r.name not in new]
         write_records(output, sorted([*kept, *measured], key=lambda record: record.name))
     return 0
 

@@ -30,7 +30,7 @@ def measure() -> Iterator[Record]:
     FOLDER.mkdir(parents=True, exist_ok=True)
     weights = Path(os.environ.get("BRAGGWORKS_WEIGHTS", SHIPPED))
     found = swept(sweep, patterns, weights, FOLDER / "masking.nc")
-    about = f"best of {sweep.starts} starts, range over {PARTICLES} particles, oversampling {OVERSAMPLING}"
+    about = f"mean of {PARTICLES} particles, best of {sweep.starts} starts, oversampling {OVERSAMPLING}"
     for strategy in map(str, found["strategy"].values[1:]):
         for what in ("strain", "modulus"):
             errors = found[f"{what}_rmse"].sel({"strategy": strategy}).values
@@ -39,7 +39,5 @@ def measure() -> Iterator[Record]:
                 float(errors.mean()),
                 "1",
                 n=len(errors),
-                low=float(errors.min()),
-                high=float(errors.max()),
-                source=about,
+                source=f"{about}; by particle {', '.join(f'{each:.3g}' for each in errors)}",
             )

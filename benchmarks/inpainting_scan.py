@@ -22,6 +22,7 @@ from tqdm import tqdm
 from benchmarks.inpainting import named_inpainter
 from braggworks.evaluation.gap_protocol import smooth
 from braggworks.evaluation.metrics import pcc
+from braggworks.evaluation.scan_scores import share_filled
 from braggworks.inpainting.interpolation import METHODS, interpolate
 from braggworks.inpainting.linear_predictor import predict_gaps
 from braggworks.inpainting.variational import fill_total_variation
@@ -60,15 +61,19 @@ def measure() -> Iterator[Record]:
             mask = _slab(counts.shape, axis, first, width)
             if mask is None:
                 continue
-            scores = {}
+            scores, share = {}, None
             for name, fill in tqdm(methods.items(), desc=f"{side}{width} px from {start}", leave=False, mininterval=10):
                 begun = time.perf_counter()
                 filled = fill(np.where(mask, np.float32(0), counts), mask)
-                seconds += [time.perf_counter() - begun] if name == "network" else []
+                if name == "network":
+                    seconds.append(time.perf_counter() - begun)
+                    share = share_filled(counts, mask, filled)
                 scores[name] = float(pcc(np.log1p(counts)[None], np.log1p(filled)[None], mask[None])[0])
             for name, score in scores.items():
                 stem = f"inpaint.aps.{side}" if name == "network" else f"inpaint.aps.{side}{name}."
                 yield Record(f"{stem}gap{width}.from{start}", score, "1", n=int(mask.sum()), source="PCC in the gap")
+            about = "counts that the network fills in over those measured there"
+            yield Record(f"inpaint.aps.{side}filled_share.gap{width}.from{start}", share, "1", source=about)
             above += scores["network"] > max(score for name, score in scores.items() if name != "network")
             cells += 1
         name = f"inpaint.aps.{side}cells_above_best_baseline"

@@ -62,7 +62,8 @@ def measure() -> Iterator[Record]:
     for name, (_, took) in windows.items():
         yield Record(f"inpaint.scan.seconds_{name}", took, "s", n=1, source=about, seed=SEED)
     seconds = float(np.median(times))
-    yield Record("inpaint.scan.seconds_cpu", seconds, "s", low=min(times), high=max(times), n=REPEATS, source=about)
+    spread = f"{about}; {min(times):.2f} to {max(times):.2f} s in {REPEATS} runs"
+    yield Record("inpaint.scan.seconds_cpu", seconds, "s", n=REPEATS, source=spread)
     yield Record("inpaint.scan.speedup", slow / seconds, "1", n=1, source=about, seed=SEED)
     for name, filled in (("", found), *((f".{name}", filled) for name, (filled, _) in windows.items())):
         score = pcc(np.log1p(truth)[None], np.log1p(filled)[None], mask[None])[0]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.inpainting import named_inpainter, simulated_amplitudes
@@ -20,6 +21,7 @@ from braggworks.inpainting.slab_inpainter import SlabInpainter
 from braggworks.networks.plane_network import PlaneNetwork
 from braggworks.records import Record
 
+SEED, RESAMPLES = 0, 2000
 RATIOS, OFFSET = (6, 3), 8
 WIDTHS = (3, 6, 9, 12)
 # Of gold's (111) planes, in 1/angstrom; ratios do not depend on it.
@@ -28,7 +30,7 @@ VOXEL = 1.0
 
 
 def measure() -> Iterator[Record]:
-    """Yield ratios of strain errors, with the range over the particles."""
+    """Yield ratios of strain errors."""
     for oversampling in RATIOS:
         yield from _ratios(oversampling)
 
@@ -46,7 +48,9 @@ def _ratios(oversampling: int) -> Iterator[Record]:
         rmse = {name: found.sel({"method": name, "gap_width": width}).values for name in ("gap", *fills)}
         for name, column in (("", "network"), (".linear", "linear"), (".band", "band")):
             ratios = rmse["gap"] / rmse[column]
-            about = f"of the mean RMSE; range over {len(ratios)} particles, oversampling {oversampling}"
+            spread = f"by particle {ratios.min():.3g} to {ratios.max():.3g}"
+            about = f"of the mean RMSE over {len(ratios)} particles; {spread}; oversampling {oversampling}"
+            low, high = _interval(rmse["gap"], rmse[column])
             yield Record(
                 f"inpaint.strain_ratio{name}{tail}.gap{width}",
                 float(rmse["gap"].mean() / rmse[column].mean()),
@@ -54,6 +58,14 @@ def _ratios(oversampling: int) -> Iterator[Record]:
                 n=len(ratios),
                 published=None if name or tail else "about 5",
                 source=about,
-                low=float(ratios.min()),
-                high=float(ratios.max()),
+                low=low,
+                high=high,
+                seed=SEED,
             )
+
+
+def _interval(gapped: NDArray[np.float64], filled: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the ratio of means, drawing particles."""
+    drawn = np.random.default_rng(SEED).integers(0, len(gapped), (RESAMPLES, len(gapped)))
+    low, high = np.quantile(gapped[drawn].mean(axis=1) / filled[drawn].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)

@@ -48,9 +48,10 @@ def measure() -> Iterator[Record]:
             for name, values in rates.items():
                 rate, low, high = (float(np.quantile(values, q)) for q in (0.5, 0, 1))
                 threads = _threads(name, number, cores)
-                note = f"{size}^3, {number} start{'s' * (number > 1)}, cycles of all starts, {threads}"
+                spread = f"{low:.3g} to {high:.3g} in {REPEATS} runs"
+                note = f"{size}^3, {number} start{'s' * (number > 1)}, cycles of all starts, {threads}; {spread}"
                 what = f"phase.cycles.{name}.{size}.{number}"
-                yield Record(what, rate, "1/s", low=low, high=high, n=REPEATS, seed=SEED, source=note)
+                yield Record(what, rate, "1/s", n=REPEATS, seed=SEED, source=note)
             ratio = float(np.median(rates["ours"]) / np.median(rates["pynx"]))
             ratios[number].append(ratio)
             yield Record(f"phase.cycles_ratio.{number}.{size}", ratio, "1", n=REPEATS, seed=SEED)
