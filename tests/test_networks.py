@@ -1,5 +1,6 @@
 """Every network of the registry: shapes, gradients, reproducibility; and the published layers."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -202,3 +203,16 @@ def test_a_fresh_residual_network_in_two_dimensions_returns_its_input(network):
     plain = network(0.1)(values, mask)
     assert plain.shape == values.shape
     assert 0 < plain.min() < plain.max() < 1
+
+
+@pytest.mark.parametrize("name", ["unet_2d", "modified_unet_2d", "msd_net_2d"])
+def test_published_networks_in_two_dimensions_begin_as_glorot_has_it(name):
+    """With torch's own, smaller weights, all that most losses teach them is a constant."""
+    network = build(NetworkConfig(name=name, width=0.25), seed=0)
+    for key, parameter in network.named_parameters():
+        if key.endswith("bias"):
+            assert not parameter.any()
+        else:
+            inputs, outputs, rows, columns = parameter.shape
+            bound = np.sqrt(6 / ((inputs + outputs) * rows * columns))
+            assert 0.8 * bound < parameter.abs().max() <= bound

@@ -10,7 +10,7 @@ STAGE_VERSIONS: dict[str, int] = {
     "simulate": 2,
     "shard-scan": 2,
     "manifest": 2,
-    "train": 3,
+    "train": 4,
     "evaluate": 2,
     "sweep": 3,
     "compare": 1,

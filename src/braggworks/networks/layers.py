@@ -91,6 +91,19 @@ class DilatedBlock(nn.Module):
         return torch.cat([x, *(layer(x) for layer in self.layers)], 1)
 
 
+def begin_as_published(network: nn.Module) -> None:
+    """Set weights to Glorot's uniform distribution and biases to 0, as TensorFlow, with which the thesis trained, does.
+
+    With torch's own, smaller weights, a network of many layers hardly depends on its input, and little of the gradient
+    arrives at the first ones (Glorot and Bengio, AISTATS 2010).
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 def angle(real: Tensor, imaginary: Tensor) -> Tensor:
     """Return the angle of complex numbers, in radians, whose gradient stays finite where they vanish."""
     a, b = real.detach(), imaginary.detach()

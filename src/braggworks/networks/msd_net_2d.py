@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from braggworks.config import NetworkConfig
 from braggworks.networks.base import GapNetwork
+from braggworks.networks.layers import begin_as_published
 
 _BLOCKS = 16
 
@@ -46,6 +47,7 @@ class MSDNet2D(GapNetwork):
                 self.layers.append(nn.Conv2d(channels, outputs, 3, padding=dilation, dilation=dilation))
                 channels += outputs
         self.head = nn.Conv2d(channels, 1, 1)
+        begin_as_published(self)
         if residual:
             for parameter in self.head.parameters():
                 nn.init.zeros_(parameter)

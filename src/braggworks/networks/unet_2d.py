@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from braggworks.config import NetworkConfig
 from braggworks.networks.base import GapNetwork
-from braggworks.networks.layers import scaled
+from braggworks.networks.layers import begin_as_published, scaled
 
 _ENCODER = (48, 96, 192, 384, 768)
 _BOTTLENECK = 1536
@@ -67,6 +67,7 @@ class UNet2D(GapNetwork):
         for outputs in (*(max(4, round(count * width)) for count in _TAIL), 1):
             self.tail.append(_same(channels, outputs))
             channels = outputs
+        begin_as_published(self)
         if residual:
             for parameter in self.tail[-1].parameters():
                 nn.init.zeros_(parameter)
