@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -91,8 +93,12 @@ class DilatedBlock(nn.Module):
         return torch.cat([x, *(layer(x) for layer in self.layers)], 1)
 
 
-def begin_as_published(network: nn.Module) -> None:
+def begin_as_published(network: nn.Module, last: nn.Module) -> None:
     """Set weights to Glorot's uniform distribution and biases to 0, as TensorFlow, with which the thesis trained, does.
+
+    The bias of the last layer alone lets its sigmoid begin at 0.1, about the mean of what is learned. From 0.5, all
+    layers would first lower the output together, far beyond that mean, to where the sigmoid's gradient vanishes; see
+    Lin et al. (ICCV 2017), section 4.1.
 
     With torch's own, smaller weights, a network of many layers hardly depends on its input, and little of the gradient
     arrives at the first ones (Glorot and Bengio, AISTATS 2010).
@@ -102,6 +108,7 @@ def begin_as_published(network: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    nn.init.constant_(cast(Tensor, last.bias), math.log(0.1 / 0.9))
 
 
 def angle(real: Tensor, imaginary: Tensor) -> Tensor:

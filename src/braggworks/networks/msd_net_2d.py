@@ -47,7 +47,7 @@ class MSDNet2D(GapNetwork):
                 self.layers.append(nn.Conv2d(channels, outputs, 3, padding=dilation, dilation=dilation))
                 channels += outputs
         self.head = nn.Conv2d(channels, 1, 1)
-        begin_as_published(self)
+        begin_as_published(self, last=self.head)
         if residual:
             for parameter in self.head.parameters():
                 nn.init.zeros_(parameter)

@@ -67,7 +67,7 @@ class UNet2D(GapNetwork):
         for outputs in (*(max(4, round(count * width)) for count in _TAIL), 1):
             self.tail.append(_same(channels, outputs))
             channels = outputs
-        begin_as_published(self)
+        begin_as_published(self, last=self.tail[-1])
         if residual:
             for parameter in self.tail[-1].parameters():
                 nn.init.zeros_(parameter)
