@@ -182,6 +182,20 @@ def test_a_band_at_the_edge_is_told_and_has_no_uncertainty(scan, capsys):
     assert np.isfinite(spread[:, 5:]).all()
 
 
+def test_what_a_file_says_of_its_sample_is_kept(scan):
+    with h5py.File(scan, "r+") as file:
+        file["entry_1/sample_1/name"] = "Au 7"
+        file["entry_1/sample_1/unit_cell"] = np.array([4.08, 4.08, 4.08, 90, 90, 90])
+        file["entry_1/instrument_1/name"] = np.bytes_("beamline")
+        file["entry_1/start_time"] = np.zeros((50, 50))  # no time
+    assert inpaint(scan, "--mask", "auto") == 0
+    with h5py.File(scan.parents[1] / "out.cxi") as file:
+        assert file["entry_1/sample_1/name"].asstr()[()] == "Au 7"
+        assert file["entry_1/instrument_1/name"].asstr()[()] == "beamline"
+        assert file["entry_1/sample_1/unit_cell"][()].tolist() == [4.08, 4.08, 4.08, 90, 90, 90]
+        assert "start_time" not in file["entry_1"]
+
+
 def test_a_mask_is_taken_from_its_place_in_a_file(scan, capsys):
     other = scan.with_name("other.cxi")
     write_scan(other, Scan(counts(), mask=np.broadcast_to(expected_mask(), SHAPE)))

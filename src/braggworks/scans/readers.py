@@ -30,6 +30,17 @@ _ANGLE_DEG = {"deg": 1.0, "degree": 1.0, "degrees": 1.0, "rad": float(np.rad2deg
 _DETECTOR, _GEOMETRY = "entry_1/instrument_1/detector_1", "entry_1/sample_1/geometry_1"
 _WHITE_FIELDS = ("whitefield", "white_field", "flatfield")
 _MAX_ANGLES = 100_000
+_MAX_NOTE = 1000
+NOTES = (
+    "entry_1/start_time",
+    "entry_1/end_time",
+    "entry_1/entry_identifier",
+    "entry_1/experiment_identifier",
+    "entry_1/instrument_1/name",
+    f"{_DETECTOR}/description",
+    *(f"entry_1/sample_1/{name}" for name in ("name", "description", "temperature", "unit_cell", "unit_cell_group")),
+)
+"""What is carried along as it is, by CXI's names."""
 
 
 _MOST_MASKED = 0.75  # beyond it a mask is taken for one in which 1 means good
@@ -147,6 +158,7 @@ def _read_hdf5(path: Path, dataset: str | None) -> Scan:
             distance_m=_quantity(detector, "distance", _LENGTH_M),
             pixel_m=None if pixel[0] is None or pixel[1] is None else (pixel[0], pixel[1]),
             angles=_angles(file),
+            notes=_notes(file),
             axes=tuple(axes) if len(axes) == 3 else AXES,
             title=_text(file["entry_1/title"][()]) if isinstance(file.get("entry_1/title"), h5py.Dataset) else "",
             format="CXI" if "cxi_version" in file else "HDF5",
@@ -199,6 +211,21 @@ def _angles(file: h5py.File) -> dict[str, NDArray[np.float64]]:
         small = isinstance(item, h5py.Dataset) and item.ndim < 2 and item.size <= _MAX_ANGLES
         if small and unit in _ANGLE_DEG and item.dtype.kind in "uif":
             found[name] = np.asarray(item[()], np.float64) * _ANGLE_DEG[unit]
+    return found
+
+
+def _notes(file: h5py.File) -> dict[str, str | NDArray[Any]]:
+    """Return what is said of sample, instrument and time, as far as it is short."""
+    found: dict[str, str | NDArray[Any]] = {}
+    for name in NOTES:
+        item = file.get(name)
+        if not isinstance(item, h5py.Dataset) or item.size is None or not 0 < item.size <= _MAX_NOTE:
+            continue
+        if h5py.check_string_dtype(item.dtype) and item.size == 1:
+            text = _text(item[()] if not item.ndim else item[()].ravel()[0])
+            found |= {name: text[:_MAX_NOTE]} if text else {}
+        elif item.dtype.kind in "uif":
+            found[name] = np.asarray(item[()])
     return found
 
 

@@ -33,6 +33,8 @@ class Scan:
         Height and width of a pixel, in m.
     angles
         Diffractometer angles by name, in degrees: one value, or one for each rocking step.
+    notes
+        What the file says of sample, instrument and time, by CXI's name: a text, or a few numbers.
     axes
         Names of the axes.
     title
@@ -53,6 +55,7 @@ class Scan:
     distance_m: float | None = None
     pixel_m: tuple[float, float] | None = None
     angles: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    notes: dict[str, str | NDArray[Any]] = field(default_factory=dict)
     axes: tuple[str, ...] = AXES
     title: str = ""
     format: str = ""

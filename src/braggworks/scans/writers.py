@@ -61,6 +61,8 @@ def write_scan(
             _quantity(file, "entry_1/instrument_1/source_1/energy", scan.energy_ev / EV_PER_JOULE, "J")
         for name, value in scan.angles.items():
             _quantity(file, f"entry_1/sample_1/geometry_1/{name}", value, "deg")
+        for name, note in scan.notes.items():
+            file[name] = note
         for name, values in (extra or {}).items():
             voxels(file.require_group(EXTRA_GROUP), name, values)
 
