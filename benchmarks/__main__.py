@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -52,7 +53,7 @@ BENCHMARKS = {
 }
 
 # Settings of the environment that change what is measured.
-SETTINGS = ("BRAGGWORKS_WEIGHTS", "BRAGGWORKS_KINDS")
+SETTINGS = ("BRAGGWORKS_WEIGHTS", "BRAGGWORKS_KINDS", "BRAGGWORKS_SIDES")
 
 # Half an hour each, or in need of root: run where they are named.
 NAMED = (
@@ -95,7 +96,7 @@ def main() -> int:
         print(f"== {name}: {what}", flush=True)
         module, _, mode = name.partition(".")
         measure = importlib.import_module(f"benchmarks.{module}").measure
-        settings = "".join(f"{key}={os.environ[key]} " for key in SETTINGS if key in os.environ)
+        settings = "".join(f"{key}={shlex.quote(os.environ[key])} " for key in SETTINGS if key in os.environ)
         command = f"{settings}python -m benchmarks {name}"
         measured = stamp(measure(mode) if mode else measure(), command)
         for record in measured:

@@ -3,7 +3,8 @@
 The scan is the 128^3 crop around the maximum of aps34idc_au_scan54.cxi in the folder BRAGGWORKS_TEST_DATA. A gap is a
 slab whose first pixel lies so many pixels from the peak; the correlation of log(1 + counts) is that of all its voxels.
 Names without a side are of slabs normal to x, beyond the peak; on the other five sides, cells that do not fit into the
-crop are left out. The weights are those that BRAGGWORKS_WEIGHTS names, or those of the package.
+crop are left out; BRAGGWORKS_SIDES names fewer sides, such as "x_plus z_minus". `adapted` is the network joined with the
+predictor, by weights fitted beside the gap. The weights are those that BRAGGWORKS_WEIGHTS names, or those of the package.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from benchmarks.inpainting import named_inpainter
 from braggworks.evaluation.gap_protocol import smooth
 from braggworks.evaluation.metrics import pcc
 from braggworks.evaluation.scan_scores import share_filled
+from braggworks.inpainting.adapted import AdaptedInpainter
 from braggworks.inpainting.interpolation import METHODS, interpolate
 from braggworks.inpainting.linear_predictor import predict_gaps
 from braggworks.inpainting.variational import fill_total_variation
@@ -41,6 +43,8 @@ SIDES = {
     "z_plus.": (0, 1),
     "z_minus.": (0, -1),
 }
+# What is compared with the baselines, and the part of its records' names.
+OURS = {"network": "", "adapted": "adapted."}
 Fill = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.floating[Any]]]
 
 
@@ -53,9 +57,14 @@ def measure() -> Iterator[Record]:
     methods["total_variation"] = _on_logs(fill_total_variation)
     methods["predictor"] = _on_logs(predict_gaps)
     methods["network"] = lambda values, mask: inpainter.fill_scan(values, mask).counts
+    adapted = AdaptedInpainter(inpainter)
+    methods["adapted"] = lambda values, mask: adapted.fill_scan(values, mask).counts
     seconds: list[float] = []
+    wanted = os.environ.get("BRAGGWORKS_SIDES", "").split()
     for side, (axis, sign) in SIDES.items():
-        above = cells = 0
+        if wanted and (side.rstrip(".") or "x_plus") not in wanted:
+            continue
+        above, cells = dict.fromkeys(OURS, 0), 0
         for width, start in itertools.product(WIDTHS, STARTS):
             first = peak[axis] + start if sign > 0 else peak[axis] - start - width + 1
             mask = _slab(counts.shape, axis, first, width)
@@ -74,10 +83,12 @@ def measure() -> Iterator[Record]:
                 yield Record(f"{stem}gap{width}.from{start}", score, "1", n=int(mask.sum()), source="PCC in the gap")
             about = "counts that the network fills in over those measured there"
             yield Record(f"inpaint.aps.{side}filled_share.gap{width}.from{start}", share, "1", source=about)
-            above += scores["network"] > max(score for name, score in scores.items() if name != "network")
+            best = max(score for name, score in scores.items() if name not in OURS)
+            above = {name: number + (scores[name] > best) for name, number in above.items()}
             cells += 1
-        name = f"inpaint.aps.{side}cells_above_best_baseline"
-        yield Record(name, above, "cells", n=cells, source=f"of {cells}")
+        for name, number in above.items():
+            stem = f"inpaint.aps.{side}{OURS[name]}cells_above_best_baseline"
+            yield Record(stem, number, "cells", n=cells, source=f"of {cells}")
     about = "one slab of 128^2 pixels"
     yield Record("inpaint.aps.seconds", float(np.median(seconds)), "s", n=len(seconds), source=about)
 

@@ -268,3 +268,10 @@ def test_without_an_environment_for_figures_the_command_is_told(scan, capsys, mo
     assert inpaint(scan, "--mask", "auto", "--picture", str(tmp_path / "p.png")) == 0
     assert "braggworks picture" in capsys.readouterr().out
     assert not (tmp_path / "p.png").exists()
+
+
+def test_a_network_is_joined_with_the_scans_own_predictor(scan, capsys):
+    assert inpaint(scan, "--mask", "auto", "--adapt") == 0
+    found, gap = read_scan(scan.parents[1] / "out.cxi"), np.broadcast_to(expected_mask(), SHAPE)
+    np.testing.assert_array_equal(found.counts[~gap], banded()[~gap])
+    assert np.corrcoef(np.log1p(found.counts[gap]), np.log1p(counts()[gap]))[0, 1] > 0.5

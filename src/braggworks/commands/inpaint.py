@@ -84,6 +84,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stride", type=positive_int, metavar="PX", help="step between windows of the patch inpainter (default: 8)"
     )
+    parser.add_argument(
+        "--adapt",
+        action="store_true",
+        help="join the network with a linear predictor that is fitted to the scan: better where counts are few, slower",
+    )
     parser.add_argument("--peak-in-gap", action="store_true", help="fill a gap although it covers the peak")
     parser.add_argument("--picture", metavar="PNG", help="picture of before and after to write")
     parser.add_argument("--scores", metavar="JSON", help="comparison with the measured counts to write")
@@ -99,6 +104,7 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from braggworks.files import write_json
+    from braggworks.inpainting.adapted import AdaptedInpainter
     from braggworks.inpainting.model import SHIPPED, load_inpainter
 
     torch.set_num_threads(args.threads)
@@ -108,6 +114,8 @@ def run(args: argparse.Namespace) -> None:
     # A synthetic gap is where it was asked for.
     _check(scan, gap, covered=args.peak_in_gap or gap.cut is not None)
     inpainter = load_inpainter(args.weights, work.stride_px)
+    if args.adapt:
+        inpainter = AdaptedInpainter(inpainter)
     _announce(scan, gap, inpainter, args.weights)
     if args.dry_run:
         return

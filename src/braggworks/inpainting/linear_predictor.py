@@ -53,7 +53,21 @@ class Predictor:
         return flat @ self.weights + mean
 
 
-def predict_gaps(values: Float, mask: NDArray[Any]) -> Float:
+Predictors = dict[tuple[int, int], Predictor | None]
+"""By the axis that a slab is normal to and its width; None where there is too little room to fit to."""
+
+
+def fit_predictors(values: Float, mask: Bool) -> Predictors:
+    """Return a predictor for the slabs of a mask; parameters as for `predict_gaps`."""
+    filled, found = interpolate(values, mask, "linear"), Predictors()
+    for slab in find_slabs(mask):
+        room = min(slab.start, mask.shape[slab.axis] - slab.stop)
+        view, hidden = np.moveaxis(filled, slab.axis, 2), np.moveaxis(mask, slab.axis, 2)
+        found[slab.axis, slab.width] = fit_predictor(view, hidden, slab.width, room)
+    return found
+
+
+def predict_gaps(values: Float, mask: NDArray[Any], predictors: Predictors | None = None) -> Float:
     """Fill the slabs of a scan's mask by a linear predictor that is fitted to the same scan.
 
     Parameters
@@ -62,6 +76,8 @@ def predict_gaps(values: Float, mask: NDArray[Any]) -> Float:
         Array (z, y, x), in practice ``log(1 + counts)``; its content under the mask is not looked at.
     mask
         Array of the same shape; true (1) where nothing was measured.
+    predictors
+        Those of `fit_predictors`, where they are at hand.
 
     Returns
     -------
@@ -73,16 +89,8 @@ def predict_gaps(values: Float, mask: NDArray[Any]) -> Float:
     filled = interpolate(values, gap, "linear")
     if not gap.any():
         return filled
+    known = fit_predictors(values, gap) if predictors is None else predictors
     slabs = sorted(find_slabs(gap), key=lambda slab: slab.width)
-    predictors = {
-        slab: fit_predictor(
-            np.moveaxis(filled, slab.axis, 2),
-            np.moveaxis(gap, slab.axis, 2),
-            slab.width,
-            min(slab.start, gap.shape[slab.axis] - slab.start - slab.width),
-        )
-        for slab in slabs
-    }
     crossed = np.zeros(gap.shape, np.int8)
     for slab in slabs:
         crossed[slab.where] += 1
@@ -90,8 +98,8 @@ def predict_gaps(values: Float, mask: NDArray[Any]) -> Float:
     for depth in (1, 2, 3):
         found = filled.copy()
         for slab in slabs:
-            predictor = predictors[slab]
-            if predictor is not None:
+            predictor, room = known[slab.axis, slab.width], min(slab.start, gap.shape[slab.axis] - slab.stop)
+            if predictor is not None and predictor.planes <= room:
                 new = crossed[slab.where] == depth
                 found[slab.where][new] = _predict(filled, slab, predictor)[new]
                 crossed[slab.where][new] = 0

@@ -39,6 +39,11 @@ class Slab:
     width: int
 
     @property
+    def stop(self) -> int:
+        """First plane after it."""
+        return self.start + self.width
+
+    @property
     def where(self) -> tuple[slice, ...]:
         """Index of its voxels, where it covers whole planes."""
         return (slice(None),) * self.axis + (slice(self.start, self.start + self.width),)
