@@ -3,8 +3,9 @@
 The scan is the 128^3 crop around the maximum of aps34idc_au_scan54.cxi in the folder BRAGGWORKS_TEST_DATA. A gap is a
 slab whose first pixel lies so many pixels from the peak; the correlation of log(1 + counts) is that of all its voxels.
 Names without a side are of slabs normal to x, beyond the peak; on the other five sides, cells that do not fit into the
-crop are left out; BRAGGWORKS_SIDES names fewer sides, such as "x_plus z_minus". `adapted` is the network joined with the
-predictor, by weights fitted beside the gap. The weights are those that BRAGGWORKS_WEIGHTS names, or those of the package.
+crop are left out. BRAGGWORKS_SIDES names fewer sides, such as "x_plus z_minus". `adapted` is the network joined with
+the predictor, by weights fitted beside the gap. The weights are those that BRAGGWORKS_WEIGHTS names, or those of the
+package.
 """
 
 from __future__ import annotations
