@@ -80,3 +80,11 @@ def test_without_room_beside_the_gap_it_is_the_network():
     assert np.array_equal(
         AdaptedInpainter(network).fill_scan(truth, mask).counts, network.fill_scan(truth, mask).counts
     )
+
+
+def test_a_wide_gap_is_the_networks():
+    truth, mask = fringes(72), slab(28, 17, size=72)
+    network = Interpolating()
+    adapted = AdaptedInpainter(network)
+    assert adapted.steps(mask) == 1
+    assert np.array_equal(adapted.fill_scan(truth, mask).counts, network.fill_scan(truth, mask).counts)

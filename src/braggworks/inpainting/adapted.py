@@ -23,6 +23,9 @@ from braggworks.inpainting.whole_scan import Inpainted, Progress
 Bool = NDArray[np.bool_]
 Float32 = NDArray[np.float32]
 
+WIDEST = 16
+"""Planes; wider slabs are left to the network, because what lies so far beside them no longer resembles them."""
+
 _APART = 8  # planes between a slab and the nearest gap that is cut beside it, and that gap and the scan's edge
 
 
@@ -93,6 +96,8 @@ def _logs(counts: NDArray[Any]) -> Float32:
 
 def _beside(slab: Slab, mask: Bool) -> Iterator[Bool]:
     """Yield gaps like a slab, on either side of it, where the scan has room and no other slab is near."""
+    if slab.width > WIDEST:
+        return
     length = mask.shape[slab.axis]
     planes = np.asarray(mask.all(axis=tuple(axis for axis in range(3) if axis != slab.axis)))
     for away in (_APART, _APART + slab.width // 2 + 4):
