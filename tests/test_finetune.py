@@ -215,7 +215,7 @@ def test_weights_keep_their_range_and_say_what_made_them(inputs):
     assert finetune(inputs, "--widths", "9", "--mask", str(inputs / "in" / "mask.npy")) == 0
     assert load_inpainter(inputs / "out" / "mine").widths_px == (2, 3)
     made_by = read_weights(inputs / "out" / "mine").provenance
-    assert made_by["command"].startswith("braggworks ")
+    assert made_by["command"].split()[0] == "braggworks"
     assert made_by["scan"] == "scan.cxi"
     for name, file in {"scan": "scan.cxi", "weights": "w", "mask": "mask.npy"}.items():
         assert made_by[f"{name}_sha256"] == sha256_of(inputs / "in" / file)
