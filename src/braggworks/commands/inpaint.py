@@ -287,4 +287,4 @@ def _print(scores: dict[str, Any]) -> None:
         cells = "".join(f"{'-':>10}" if value is None else f"{value:10.4f}" for value in found.values())
         print(f"{counts:>10}{voxels:>10}{cells}")
     shares = "".join(f"{'-' if share is None else f'{share:.3f}':>10}" for share in scores["filled_share"].values())
-    print(f"{'share of the counts filled':<20}"[:20] + shares)
+    print(f"{'filled/measured':>20}{shares}")
