@@ -120,7 +120,7 @@ def test_output_is_a_correction_in_the_gap_or_lies_between_0_and_1(config):
         fresh = build(config)
         assert torch.equal(fresh(values, mask), values)
     else:
-        assert 0 < output.min() < output.max() < 1
+        assert 0 <= output.min() < output.max() <= 1
     assert network.uses_prior == config.residual
 
 
@@ -205,17 +205,19 @@ def test_a_fresh_residual_network_in_two_dimensions_returns_its_input(network):
     assert 0 < plain.min() < plain.max() < 1
 
 
-@pytest.mark.parametrize("name", ["unet_2d", "modified_unet_2d", "msd_net_2d"])
-def test_published_networks_in_two_dimensions_begin_as_glorot_has_it(name):
-    """With torch's own, smaller weights, all that most losses teach them is a constant."""
+@pytest.mark.parametrize(
+    ("name", "steepness"), [("unet_2d", 1), ("modified_unet_2d", 1), ("msd_net_2d", 1), ("patch_inpainter_3d", 1.5)]
+)
+def test_published_networks_begin_as_glorot_has_it(name, steepness):
+    """With torch's own, smaller weights, all that most losses teach the flat ones is a constant."""
     network = build(NetworkConfig(name=name, width=0.25), seed=0)
     for key, parameter in network.named_parameters():
         if key in {"tail.3.bias", "head.bias"}:
-            assert torch.sigmoid(parameter).item() == pytest.approx(0.1)
+            assert torch.sigmoid(steepness * parameter).item() == pytest.approx(0.1)
         elif key.endswith("bias"):
             assert not parameter.any()
         else:
-            inputs, outputs, rows, columns = parameter.shape
-            bound = np.sqrt(6 / ((inputs + outputs) * rows * columns))
+            inputs, outputs, *taps = parameter.shape
+            bound = np.sqrt(6 / ((inputs + outputs) * np.prod(taps)))
             assert parameter.abs().max() <= bound
             assert parameter.numel() < 200 or parameter.abs().max() > 0.9 * bound

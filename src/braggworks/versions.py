@@ -10,7 +10,7 @@ STAGE_VERSIONS: dict[str, int] = {
     "simulate": 2,
     "shard-scan": 2,
     "manifest": 2,
-    "train": 4,
+    "train": 5,
     "evaluate": 2,
     "sweep": 3,
     "compare": 1,

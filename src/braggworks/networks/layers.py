@@ -93,7 +93,7 @@ class DilatedBlock(nn.Module):
         return torch.cat([x, *(layer(x) for layer in self.layers)], 1)
 
 
-def begin_as_published(network: nn.Module, last: nn.Module) -> None:
+def begin_as_published(network: nn.Module, last: nn.Module, steepness: float = 1.0) -> None:
     """Set weights to Glorot's uniform distribution and biases to 0, as TensorFlow, with which the thesis trained, does.
 
     The bias of the last layer alone lets its sigmoid begin at 0.1, about the mean of what is learned. From 0.5, all
@@ -102,13 +102,22 @@ def begin_as_published(network: nn.Module, last: nn.Module) -> None:
 
     With torch's own, smaller weights, a network of many layers hardly depends on its input, and little of the gradient
     arrives at the first ones (Glorot and Bengio, AISTATS 2010).
+
+    Parameters
+    ----------
+    network
+        What is changed.
+    last
+        Its last layer, before the sigmoid.
+    steepness
+        Factor on the sigmoid's argument.
     """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Conv3d):
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    nn.init.constant_(cast(Tensor, last.bias), math.log(0.1 / 0.9))
+    nn.init.constant_(cast(Tensor, last.bias), math.log(0.1 / 0.9) / steepness)
 
 
 def angle(real: Tensor, imaginary: Tensor) -> Tensor:

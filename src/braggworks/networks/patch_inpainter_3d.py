@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from braggworks.config import NetworkConfig
 from braggworks.networks.base import GapNetwork
-from braggworks.networks.layers import DilatedBlock, SameConv3d, UpsampledConv3d
+from braggworks.networks.layers import DilatedBlock, SameConv3d, UpsampledConv3d, begin_as_published
 
 _SLOPE = 0.2  # of LeakyReLU
 _STEEPNESS = 1.5  # of the last sigmoid
@@ -71,6 +71,8 @@ class PatchInpainter3D(GapNetwork):
         if residual:
             for parameter in self.head.parameters():
                 nn.init.zeros_(parameter)
+        else:
+            begin_as_published(self, last=self.head, steepness=_STEEPNESS)
 
     @classmethod
     def from_config(cls, config: NetworkConfig) -> Self:
