@@ -263,7 +263,13 @@ def test_a_dry_run_says_what_it_would_do(scan, tmp_path, fake, capsys):
     said = capsys.readouterr().out
     assert "in 24 windows" in said
     assert "gap normal to y: 4 px from 26" in said
+    assert "--stride" not in said
     assert not (tmp_path / "out.cxi").exists()
+
+
+def test_a_stride_for_a_network_of_whole_slabs_is_told(scan, tmp_path, capsys):
+    assert inpaint(scan, tmp_path, *CUT, "--dry-run") == 0
+    assert "--stride does nothing here" in capsys.readouterr().out
 
 
 def refused(capsys, folder, *words):

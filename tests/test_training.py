@@ -336,7 +336,7 @@ def test_where_and_how_fast_is_no_part_of_a_recipe():
 def test_diverging_training_ends_in_a_sentence(tmp_path, manifest, capsys, monkeypatch):
     monkeypatch.setattr(Trainer, "_loss", lambda self, batch: torch.tensor(float("nan"), requires_grad=True))
     assert cli.main(arguments(tmp_path, manifest, recipe())) == 2
-    assert "lower training.learning_rate" in capsys.readouterr().err
+    assert "lower the learning rate" in capsys.readouterr().err
     assert files_below(tmp_path) == set()
     assert issubclass(DivergedError, Exception)
 

@@ -106,6 +106,7 @@ def run(args: argparse.Namespace) -> None:
     from braggworks.files import write_json
     from braggworks.inpainting.adapted import AdaptedInpainter
     from braggworks.inpainting.model import SHIPPED, load_inpainter
+    from braggworks.inpainting.slab_inpainter import SlabInpainter
 
     torch.set_num_threads(args.threads)
     args.weights = args.weights or str(SHIPPED)
@@ -114,6 +115,8 @@ def run(args: argparse.Namespace) -> None:
     # A synthetic gap is where it was asked for.
     _check(scan, gap, covered=args.peak_in_gap or gap.cut is not None)
     inpainter = load_inpainter(args.weights, work.stride_px)
+    if args.stride and isinstance(inpainter, SlabInpainter):
+        print("note: --stride does nothing here: this network fills whole slabs, not windows")
     if args.adapt:
         inpainter = AdaptedInpainter(inpainter)
     _announce(scan, gap, inpainter, args.weights)

@@ -207,8 +207,8 @@ class Trainer:
         loss = total / samples
         if not math.isfinite(loss):
             raise DivergedError(
-                f"The training loss is {loss} at step {len(self.step_losses) + 1}: lower training.learning_rate "
-                f"(now {self.progress.learning_rate:g}), or check the data with `braggworks verify`."
+                f"The training loss is {loss} at step {len(self.step_losses) + 1}: lower the learning rate (now "
+                f"{self.progress.learning_rate:g}), or check the data with `braggworks verify`."
             )
         self._sum_gradients(sums)
         if self.config.gradient_norm:
