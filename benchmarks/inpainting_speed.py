@@ -4,7 +4,7 @@ The naive loop shows the same network windows of 32 x 32 pixels of the planes be
 and averages their predictions of log(1 + counts); the records `strideN` are of windows N px apart, `batched` in batches
 of 32, which nobody would call naive. All fill a cross gap of 6 px, 12 px from the peak, in a simulated
 128^3 pattern with Poisson noise. The weights are those that BRAGGWORKS_WEIGHTS names, or those of the package; one
-thread each.
+thread of a processor each, and once more on a GPU, where torch sees one.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ LARGE, LARGE_GAP = (512, 512, 256), 38
 
 def measure() -> Iterator[Record]:
     """Yield seconds, their ratio, accuracies and memory."""
-    inpainter = named_inpainter()
-    if not isinstance(inpainter, SlabInpainter):
+    named = named_inpainter()
+    if not isinstance(named, SlabInpainter):
         raise TypeError("BRAGGWORKS_WEIGHTS must name weights of the plane network")
+    inpainter = SlabInpainter(named.network, named.widths_px, "cpu")
     torch.set_num_threads(1)
     truth = generator("inpainting speed", SEED).poisson(simulated_patterns(RATIO)[0]).astype(np.float32)
     peak = np.unravel_index(int(truth.argmax()), truth.shape)
@@ -53,11 +54,7 @@ def measure() -> Iterator[Record]:
         filled = _by_windows(inpainter, counts, mask, stride, batch)
         windows[name] = (filled, time.perf_counter() - begun)
     slow = windows["naive"][1]
-    times = []
-    for _ in range(REPEATS):
-        begun = time.perf_counter()
-        found = inpainter.fill_scan(counts, mask).counts
-        times.append(time.perf_counter() - begun)
+    found, times = _repeated(inpainter, counts, mask)
     about = "128^3, cross gap of 6 px, one thread"
     for name, (_, took) in windows.items():
         yield Record(f"inpaint.scan.seconds_{name}", took, "s", n=1, source=about, seed=SEED)
@@ -68,10 +65,28 @@ def measure() -> Iterator[Record]:
     for name, filled in (("", found), *((f".{name}", filled) for name, (filled, _) in windows.items())):
         score = pcc(np.log1p(truth)[None], np.log1p(filled)[None], mask[None])[0]
         yield Record(f"inpaint.scan.pcc{name}", float(score), "1", n=int(mask.sum()), source=about, seed=SEED)
+    if torch.cuda.is_available():
+        on_gpu = SlabInpainter(inpainter.network, inpainter.widths_px, "cuda")
+        _, times = _repeated(on_gpu, counts, mask)
+        spread = f"128^3, cross gap of 6 px, {torch.cuda.get_device_name()}; {min(times):.3f} to {max(times):.3f} s"
+        yield Record("inpaint.scan.seconds_gpu", float(np.median(times)), "s", n=REPEATS, source=spread)
     command = [sys.executable, "-m", "benchmarks.inpainting_speed"]
     peak_mb = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     about = f"{'x'.join(map(str, LARGE))}, cross gap of {LARGE_GAP} px, largest resident memory"
     yield Record("inpaint.scan.memory", peak_mb, "MB", n=1, source=about, seed=SEED)
+
+
+def _repeated(
+    inpainter: SlabInpainter, counts: NDArray[np.float32], mask: NDArray[np.bool_]
+) -> tuple[NDArray[np.floating], list[float]]:
+    """Return the filled scan, and the seconds of each time, after one that is not timed."""
+    inpainter.fill_scan(counts, mask)
+    times = []
+    for _ in range(REPEATS):
+        begun = time.perf_counter()
+        found = inpainter.fill_scan(counts, mask).counts
+        times.append(time.perf_counter() - begun)
+    return found, times
 
 
 def _by_windows(

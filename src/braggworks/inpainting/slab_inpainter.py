@@ -44,14 +44,16 @@ class SlabInpainter:
         Trained network.
     widths_px
         Narrowest and widest gap that it was trained on, in pixels.
+    device
+        Where it computes; a GPU where torch sees one, if left out.
     """
 
     unit = "slab"
     patch = None
 
-    def __init__(self, network: PlaneNetwork, widths_px: tuple[int, int]) -> None:
+    def __init__(self, network: PlaneNetwork, widths_px: tuple[int, int], device: str | None = None) -> None:
         self.widths_px = widths_px
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.network = network.to(self.device).eval()
 
     def fill(self, counts: Float32, mask: Bool) -> Float32:
