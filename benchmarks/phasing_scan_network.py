@@ -1,8 +1,9 @@
 """The measured scan of gold, phased from the network's object, against the consensus of iterative phasing.
 
 `braggworks phase` is called as a person would call it: from ten random starts, as in `phasing_scan`; from six views of
-the network, refined by 300 cycles of ER; and the same with 100 of HIO and 200 of ER. What is told is how alike the
-objects are to the first one, after shift, twin and constant phase. The scan lies in BRAGGWORKS_TEST_DATA.
+the network, refined by 300 cycles of ER; the same with 100 of HIO and 200 of ER; and, as a control, from six random
+starts with those cycles. What is told is how alike the objects are to the first one, after shift, twin and constant
+phase. The scan lies in BRAGGWORKS_TEST_DATA.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from braggworks.phasing.alignment import align, correlation, likeness
 from braggworks.records import Record
 
 VIEWS = "6"
-REFINED = {"er": ("--er", "300"), "hio_er": ("--refine-hio", "100", "--er", "200")}
+NETWORK = ("--method", "rsp+er", "--starts", VIEWS)
+RUNS = {
+    "er": (*NETWORK, "--er", "300"),
+    "hio_er": (*NETWORK, "--refine-hio", "100", "--er", "200"),
+    "random": ("--starts", VIEWS, "--hio", "100", "--raar", "0", "--er", "200"),
+    "random.seed1": ("--starts", VIEWS, "--hio", "100", "--raar", "0", "--er", "200", "--seed", "1"),
+}
 
 
 def measure() -> Iterator[Record]:
@@ -30,15 +37,14 @@ def measure() -> Iterator[Record]:
         raise ScanError(f"{FILE} is absent: set BRAGGWORKS_TEST_DATA to its folder.")
     with tempfile.TemporaryDirectory() as name:
         whole = phased(Path(folder, FILE), Path(name))
-        for how, options in REFINED.items():
-            network = ("--method", "rsp+er", "--starts", VIEWS, *options)
-            yield from _records(f"phase.aps.rsp.{how}", phased(Path(folder, FILE), Path(name), *network), whole)
+        for how, options in RUNS.items():
+            yield from _records(f"phase.aps.rsp.{how}", phased(Path(folder, FILE), Path(name), *options), whole)
 
 
 def _records(name: str, run: Found, whole: Found) -> Iterator[Record]:
     moved = align(run.found, whole.found)
     inside = np.abs(whole.found) > 0.3 * np.abs(whole.found).max()
-    note = f"{VIEWS} views, the best 3, against the object of {STARTS} random starts"
+    note = f"{VIEWS} views or starts, the best 3, against the object of {STARTS} random starts"
     moduli = (np.abs(moved), np.abs(whole.found))
     found = {
         "modulus": (correlation(*moduli), "1"),

@@ -12,6 +12,8 @@ from braggworks.scans.phased import write_phased
 from braggworks.scans.scan import Scan
 from braggworks.seeds import generator
 
+ANGLES = {"delta": np.array(32.0), "gamma": np.array(12.0), "theta": np.linspace(-0.5, 0.5, 48)}
+
 
 def faceted(size: int = 32, seed: int = 0, phase_range: float = 2.0) -> np.ndarray:
     """Return a cut box with a smooth phase, without symmetry, (z, y, x) complex."""
@@ -43,6 +45,13 @@ def pattern_of(
     return Pattern(np.where(mask, 0, counts).astype(np.float32), mask, free_voxels(counts.shape, mask, rng))
 
 
+def scan_of(found: np.ndarray, most: float = 1e5, **about: object) -> Scan:
+    """Return Poisson counts of an object's diffraction."""
+    intensity = diffract(found)
+    counts = np.random.default_rng(0).poisson(intensity * most / intensity.max()).astype(np.uint32)
+    return Scan(counts, title="a cut box", **about)
+
+
 def write_object(path: Path) -> None:
     """Write what `braggworks phase` would, of a scan with a geometry."""
     found = faceted(24)
@@ -64,8 +73,10 @@ def write_object(path: Path) -> None:
         "pairwise_correlation_inside": [0.91],
         "mode_weights": [0.98, 0.02],
         "prtf": np.linspace(1, 0.4, 12),
+        "prtf_chance": 0.6,
         "prtf_q": np.linspace(0, 1, 12),
     }
     extra = {name: (np.array(values), "1") for name, values in numbers.items()}
     extra |= {f"laboratory/{name}": value for name, value in laboratory.items()} | {"phase": (phase, "rad")}
-    write_phased(path, found, support, Scan(np.zeros((2, 2, 2)), title="a cut box"), extra)
+    scan = Scan(np.zeros((2, 2, 2)), title="a cut box")
+    write_phased(path, found, support, scan, extra, likelihoods={"free_llk_poisson": 2.0})

@@ -21,7 +21,7 @@ from braggworks.phasing.iterative import phase
 from braggworks.phasing.likelihood import free_voxels, poisson_llk
 from braggworks.phasing.projections import Kernel, Moduli, cycle, error_reduction
 from braggworks.phasing.schedule import Coherence, Pattern, Phased, Schedule, Start, Step, SupportRule, standard
-from braggworks.phasing.selection import aligned, best, mean_to_max, modes, prtf
+from braggworks.phasing.selection import aligned, best, chance_prtf, mean_to_max, modes, prtf
 from braggworks.phasing.starts import draw_start
 from braggworks.seeds import generator
 
@@ -251,6 +251,9 @@ def test_voxels_kept_out_are_balls_outside_mask_and_centre() -> None:
     assert not (free & mask).any()
     assert not free[32, 32, 32]
     assert binary_erosion(free, np.ones((3,) * 3)).any()
+    small = (32, 48, 40)
+    drawn = [free_voxels(small, np.zeros(small, bool), generator("test", seed)) for seed in range(50)]
+    assert not any(each[16, 24, 20] for each in drawn)
 
 
 # --- alignment and selection ---
@@ -294,7 +297,10 @@ def test_what_runs_have_in_common_is_the_first_mode(runs: tuple[Pattern, list[Ph
     assert 0.9 < values[1] <= 1
     assert values[1] > np.nanmean(values[q > 0.8])
     _, alone = prtf(three[:1], pattern)
-    np.testing.assert_allclose(alone[np.isfinite(alone)], 1)
+    assert np.isnan(alone).all()
+    rng = np.random.default_rng(0)
+    blind = [np.fft.fftn(np.exp(2j * np.pi * rng.random(pattern.counts.shape))) for _ in range(3)]
+    assert np.nanmean(prtf(blind, pattern)[1]) == pytest.approx(chance_prtf(3), abs=0.06)
 
 
 def test_runs_are_chosen_by_either_measure(runs: tuple[Pattern, list[Phased]]) -> None:

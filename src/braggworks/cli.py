@@ -76,7 +76,7 @@ _MEMORY = "free some, allow more, or run fewer jobs at a time (--cores), and run
 # Verbs for one scan, of which a stopped one has kept nothing.
 _WHOLE = {"scan", "inpaint", "finetune", "phase"}
 # Options that name files to write; every other option or argument that names a file is read.
-_WRITTEN = ("output", "steps", "scores", "sidecar", "examples", "history", "card", "summary")
+_WRITTEN = ("output", "picture", "steps", "scores", "sidecar", "examples", "history", "card", "summary")
 
 
 def _refuse_overwriting(parsed: argparse.Namespace) -> None:

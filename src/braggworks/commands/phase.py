@@ -3,7 +3,7 @@
 The scan is corrected, cropped around its Bragg peak, and binned as far as its oversampling allows. Iterative phase
 retrieval then begins from several random starts, or refines the object of a network's reciprocal-space phase. The best
 by free log-likelihood are moved onto each other and combined, and how far they differ is the uncertainty. The output
-is a CXI file that PyNX and cdiutils read: the object and its support on the axes of the detector, and in
+is a CXI file as PyNX writes of one run: the object and its support on the axes of the detector, and in
 entry_1/braggworks the phase and its standard deviation, the phase retrieval transfer function, what every run reached,
 and, where the file holds energy, distance, pixels and angles, modulus, phase, displacement and strain along G on cubes
 in the laboratory's frame. Its root attribute provenance says in JSON what made it.
@@ -20,13 +20,14 @@ import argparse
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from braggworks.commands._outputs import check_outputs
+from braggworks.commands._phased_object import write_object
 from braggworks.commands._pictures import draw_with_figures
-from braggworks.commands._provenance import command_provenance
 from braggworks.commands._recipes import read_recipe, thread_count
 from braggworks.commands.scan import add_reading_arguments, read_usable
 from braggworks.config import PhasingConfig
@@ -35,15 +36,10 @@ from braggworks.mistakes import mistake_sentence
 from braggworks.recipes import PhaseRecipe
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from braggworks.phasing.grids import Grid
     from braggworks.phasing.schedule import Pattern, Phased, Schedule, Start
     from braggworks.scans.geometry import Geometry
     from braggworks.scans.scan import Scan
-
-_AGREED = 0.9  # correlation of moduli inside the support, below which runs found different objects
 
 
 @dataclass(frozen=True)
@@ -110,12 +106,13 @@ def run(args: argparse.Namespace) -> None:
     """Write the object."""
     config = _config(args)
     _check_machine(args)
+    _check_weights(args, config)
     work = _work(args, config)
     _announce(config, work)
     if args.dry_run:
         return
     runs = _runs(args, config, work)
-    _write(args, config, work, runs)
+    write_object(args, config, work, runs)
     if args.picture:
         draw_with_figures(args.output, args.picture)
 
@@ -130,6 +127,18 @@ def _check_machine(args: argparse.Namespace) -> None:
             raise ConfigError("--device is cuda and torch sees no GPU: leave it out, or run where there is one.")
 
 
+def _check_weights(args: argparse.Namespace, config: PhasingConfig) -> None:
+    """Refuse weights that nobody would read, or that cannot be."""
+    if config.method != "rsp+er":
+        if args.weights:
+            raise ConfigError(f"--weights is for the method rsp+er, and this one is {config.method}: leave it out.")
+        return
+    from braggworks.phasing.rsp import SHIPPED, load_phaser
+
+    args.weights = args.weights or str(SHIPPED)
+    load_phaser(args.weights)
+
+
 def _config(args: argparse.Namespace) -> PhasingConfig:
     """Join options and recipe; options win."""
     given: dict[str, Any] = {}
@@ -139,10 +148,25 @@ def _config(args: argparse.Namespace) -> PhasingConfig:
     given |= {name: value for name in PhasingConfig.model_fields if (value := getattr(args, name, None)) is not None}
     if args.full_coherence:
         given["coherence"] = False
+    if given.get("starts", 0) > 0 and "best" not in given:
+        given["best"] = min(PhasingConfig.model_fields["best"].default, given["starts"])
     try:
-        return PhasingConfig.model_validate(given)
+        config = PhasingConfig.model_validate(given)
     except ValidationError as error:
         raise ConfigError(mistake_sentence(error, "", PhasingConfig)) from None
+    unused = [name for name in ("hio", "raar", "detwin") if given.get(name)]
+    if config.method == "rsp+er" and unused:
+        print(f"{'note':<13}{' and '.join(unused)} are for random starts, and left out in rsp+er")
+    return _as_done(config, args)
+
+
+def _as_done(config: PhasingConfig, args: argparse.Namespace) -> PhasingConfig:
+    """Leave out what PyNX cannot do on a processor, and say so."""
+    if config.method != "pynx" or args.device == "cuda":
+        return config
+    if config.support_border_px or config.support_expand_px or config.coherence:
+        print(f"{'note':<13}PyNX leaves out partial coherence, and border and expansion of the support, on a processor")
+    return config.model_copy(update={"coherence": False, "support_border_px": 0, "support_expand_px": ()})
 
 
 # --- what is to be done ---
@@ -172,25 +196,31 @@ def _work(args: argparse.Namespace, config: PhasingConfig) -> Work:
     mask = grid.take(scan.gap) > 0
     counts = np.where(mask, 0, grid.take(scan.counts)).astype(np.float32)
     pattern = Pattern(counts, mask, free_voxels(counts.shape, mask, generator("free voxels", config.seed)))
-    geometry = geometry_of(raw, peak, tuple(args.roi_origin))
+    geometry = geometry_of(raw, peak)
     return Work(
         scan, grid, pattern, geometry and binned(geometry, grid.bins), schedule_of(config, gpu=args.device == "cuda")
     )
 
 
 def _free_memory() -> int:
-
+    """Return bytes that can be had; what the system keeps of files, it gives back."""
+    known = Path("/proc/meminfo")
+    for line in known.read_text().splitlines() if known.exists() else []:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
     return int(os.sysconf("SC_AVPHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
 
 
 def _announce(config: PhasingConfig, work: Work) -> None:
     from braggworks.phasing.grids import oversampling
+    from braggworks.scans.prepare import spikes
 
     grid, pattern = work.grid, work.pattern
-    ratios = ", ".join(f"{ratio:.1f}" for ratio in oversampling(pattern.counts, pattern.mask))
+    sampling = oversampling(pattern.counts, pattern.mask)
+    ratios = ", ".join(f"{low:.1f} to {high:.1f}" for low, high in zip(*sampling, strict=True))
     shape, extent, bins = ("x".join(map(str, each)) for each in (grid.shape, grid.extent, grid.bins))
     print(f"{'grid':<13}{shape}: {extent} voxels from {grid.start}, binned {bins}")
-    print(f"{'oversampling':<13}{ratios} along z, y, x, or a little less")
+    print(f"{'oversampling':<13}{ratios} along z, y, x")
     masked, kept_out = pattern.mask.mean(), pattern.free.mean()
     print(f"{'counts':<13}{pattern.counts.sum():.4g}, {masked:.2%} masked, {kept_out:.2%} kept out")
     steps = " + ".join(f"{step.cycles} {step.algorithm}" for step in work.schedule.steps)
@@ -201,10 +231,29 @@ def _announce(config: PhasingConfig, work: Work) -> None:
             print(
                 f"warning: the peak lies so near to the edge of axis {'zyx'[axis]} that only {room} voxels are phased"
             )
-    if config.method == "pynx" and (config.support_border_px or config.support_expand_px or config.coherence):
-        print("note         PyNX leaves out partial coherence, and border and expansion of the support, on a processor")
-    where = f"{work.geometry.diffractometer}" if work.geometry else "unknown, so that neither strain nor lengths are"
-    print(f"{'geometry':<13}{where}")
+    print(f"{'geometry':<13}{_where(work)}")
+    bright = spikes(pattern.counts)
+    if len(bright):
+        first = tuple(int(n * b + at) for n, b, at in zip(bright[0], grid.bins, grid.start, strict=True))
+        print(
+            f"warning: {len(bright)} voxels are a hundred times brighter than those around, which no diffraction "
+            f"explains, the first near (z, y, x) = {first}: mask them"
+        )
+
+
+def _where(work: Work) -> str:
+    """Return what is known of the geometry, in words."""
+    if not work.geometry:
+        from braggworks.scans.geometry import what_is_missing
+
+        return f"unknown ({what_is_missing(work.scan)}), so that neither strain nor lengths are"
+
+    import numpy as np
+
+    q, edges = np.linalg.norm(work.geometry.q), work.geometry.axes(work.grid.shape)
+    voxel = abs(np.linalg.det(edges)) ** (1 / 3) / 10
+    known = f"|q| {q:.4f} 1/A, that is planes {1 / q:.4f} A apart; voxels of {voxel:.3g} nm"
+    return f"{work.geometry.diffractometer}, {known}"
 
 
 # --- the runs ---
@@ -243,109 +292,10 @@ def _starts(args: argparse.Namespace, config: PhasingConfig, work: Work) -> list
 
     from braggworks.phasing.grids import oversampling
     from braggworks.phasing.resampling import choose_network_grid
-    from braggworks.phasing.rsp import SHIPPED, draw_rsp_start, filled, load_phaser
+    from braggworks.phasing.rsp import draw_rsp_start, filled, load_phaser
 
-    args.weights = args.weights or str(SHIPPED)
     phaser = load_phaser(args.weights)
-    ratios = oversampling(work.pattern.counts, work.pattern.mask)
+    ratios = oversampling(work.pattern.counts, work.pattern.mask).likely
     grid = choose_network_grid(filled(work.pattern), ratios, phaser.size)
     threshold = work.schedule.support.threshold[0]
     return [draw_rsp_start(work.pattern, phaser, grid, view, threshold) for view in range(config.starts)]
-
-
-# --- what is written ---
-
-
-def _write(args: argparse.Namespace, config: PhasingConfig, work: Work, runs: list[Phased]) -> None:
-    import numpy as np
-
-    from braggworks.phasing.objects import centred, unwrapped, without_piston, without_ramp
-    from braggworks.phasing.selection import aligned, best, modes, prtf
-    from braggworks.scans.phased import write_phased
-
-    kept = best(runs, config.best, config.by)
-    first, support = centred(kept[0].found, kept[0].support)
-    objects = aligned([first, *(each.found for each in kept[1:])])
-    found, weights = modes(objects)
-    flat = without_piston(without_ramp(found[0]), support)
-    q, transfer = prtf(objects, work.pattern)
-    agreement = _agreement(objects, np.ones_like(support))
-    inside = _agreement(objects, support)
-    extra: dict[str, tuple[NDArray[Any], str]] = {
-        "phase": (unwrapped(flat, support).astype(np.float32), "rad"),
-        "phase_uncertainty": (_phase_spread(objects, found[0], support).astype(np.float32), "rad"),
-        "prtf": (transfer, "1"),
-        "prtf_q": (q, "1"),
-        "mode_weights": (weights, "1"),
-        "pairwise_correlation": (agreement, "1"),
-        "pairwise_correlation_inside": (inside, "1"),
-        "free_llk": (np.array([each.free_llk for each in runs]), "1"),
-        "llk": (np.array([each.llk for each in runs]), "1"),
-        "kept": (np.array([next(k for k, each in enumerate(runs) if each is run) for run in kept]), "1"),
-    }
-    if work.geometry:
-        extra |= _laboratory(flat, support, extra["phase_uncertainty"][0], work.geometry)
-    provenance = command_provenance(args.scan, args.weights, args.mask, phasing=config.model_dump_json())
-    attributes = {"window": list(work.grid.start), "bins": list(work.grid.bins), "provenance": provenance}
-    write_phased(args.output, flat, support, work.scan, extra, **attributes)
-    print(f"{'result':<13}free LLK {', '.join(f'{each.free_llk:.2f}' for each in kept)}")
-    if len(kept) > 1:
-        whole, part = agreement.min(), inside.min()
-        print(f"{'agreement':<13}pairwise modulus correlation {whole:.3f}, inside the support {part:.3f}")
-    if inside.min() < _AGREED:
-        print(
-            f"warning: the best runs agree to less than {_AGREED} inside the support: ask for more starts, then cycles"
-        )
-    print(f"{args.output}: an object of {int(support.sum())} voxels")
-
-
-def _agreement(objects: list[NDArray[Any]], where: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the correlations of the moduli of all pairs; NaN for a single object, which agrees with nothing."""
-    import numpy as np
-
-    from braggworks.phasing.alignment import correlation
-
-    pairs = [(np.abs(a[where]), np.abs(b[where])) for k, a in enumerate(objects) for b in objects[:k]]
-    return np.array([correlation(*pair) for pair in pairs] or [np.nan])
-
-
-def _phase_spread(objects: list[NDArray[Any]], mean: NDArray[Any], support: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the standard deviation of the phase over the objects that were combined, NaN outside the support."""
-    import numpy as np
-
-    if len(objects) < 2:
-        return np.full(support.shape, np.nan)
-    turns = np.stack([np.angle(each * np.conj(mean)) for each in objects])
-    return np.where(support, np.sqrt((turns**2).sum(axis=0) / (len(objects) - 1)), np.nan)
-
-
-def _laboratory(
-    found: NDArray[Any], support: NDArray[np.bool_], spread: NDArray[Any], geometry: Geometry
-) -> dict[str, tuple[NDArray[Any], str]]:
-    """Return what is known of the crystal on cubes in the laboratory's frame."""
-    import numpy as np
-
-    from braggworks.phasing.objects import displacement, strain_along, unwrapped
-    from braggworks.scans.geometry import orthogonal
-
-    cubes, inside, voxel = orthogonal(found, support, geometry)
-    g = float(np.linalg.norm(geometry.q))
-    phase = unwrapped(cubes, inside)
-    strain = strain_along(cubes, inside, geometry.q / g, g, voxel)
-    spread = orthogonal(np.nan_to_num(spread).astype(np.complex64), support, geometry)[0].real
-    volumes = {
-        "phase_uncertainty": (np.where(inside & (spread > 0), spread, np.nan), "rad"),
-        "modulus": (np.abs(cubes), "1"),
-        "support": (inside.astype(np.int8), "1"),
-        "phase": (phase, "rad"),
-        "displacement": (displacement(phase, g), "angstrom"),
-        "strain": (strain, "1"),
-        "voxel": (np.array(voxel), "angstrom"),
-        "q": (geometry.q, "1/angstrom"),
-    }
-    return {f"laboratory/{name}": (_short(values), units) for name, (values, units) in volumes.items()}
-
-
-def _short(values: NDArray[Any]) -> NDArray[Any]:
-    """Return volumes in single precision."""
-    return values.astype("f4") if values.ndim == 3 and values.dtype.kind == "f" else values

@@ -92,7 +92,11 @@ def read_usable(args: argparse.Namespace) -> Scan:
         own = scan.gap
         scan = with_known_mask(scan, known, tuple(args.roi_origin))
         _warn_of_mask(scan, own, known, tuple(args.roi_origin))
-    return usable(scan, bad_to_mask=args.bad_to_mask)
+    if known in LAYOUTS and scan.middle_px is None:
+        rows, columns = (n / 2 - first for n, first in zip(LAYOUTS[known].shape, args.roi_origin, strict=True))
+        scan = replace(scan, middle_px=(rows, columns))
+    # Fields are not kept, so what they tell of the frames' place is.
+    return replace(usable(scan, bad_to_mask=args.bad_to_mask), middle_px=scan.middle(tuple(args.roi_origin)))
 
 
 def _warn_of_mask(scan: Scan, own: NDArray[np.bool_], name: str, origin: tuple[int, ...]) -> None:

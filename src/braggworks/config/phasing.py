@@ -63,6 +63,8 @@ class PhasingConfig(Model):
             raise ValueError(f"starts {self.starts} is more than the {MAX_VIEWS} views that rsp+er has: ask for fewer")
         if self.method == "rsp+er" and not self.er:
             raise ValueError("er is 0, and rsp+er refines by ER alone: ask for some cycles")
+        if self.method != "rsp+er" and self.refine_hio:
+            raise ValueError(f"refine_hio is for rsp+er, and the method is {self.method}: leave it out")
         if not self.hio + self.raar + self.er:
             raise ValueError("hio, raar and er are all 0: ask for some cycles")
         return self

@@ -20,7 +20,7 @@ from braggworks.phasing import iterative
 from braggworks.phasing.likelihood import free_voxels
 from braggworks.phasing.objects import object_of
 from braggworks.phasing.recipes import schedule_of
-from braggworks.phasing.rsp import Phaser, support_of
+from braggworks.phasing.rsp import Phaser, filled, support_of
 from braggworks.phasing.schedule import Pattern, Phased, Schedule, Start
 from braggworks.phasing.starts import draw_start, scaled
 from braggworks.seeds import generator
@@ -155,7 +155,8 @@ def methods_dataset(
 
 def network_start(pattern: Pattern, phaser: Phaser, view: int, schedule: Schedule) -> Start:
     """Return the network's object of a pattern of its own size, seen from one view, as the start of a refinement."""
-    found = object_of(pattern.counts, phaser.phases(pattern.counts[None], view)[0])
+    counts = filled(pattern)
+    found = object_of(counts, phaser.phases(counts[None], view)[0])
     support = support_of(found)
     start = scaled((found * support).astype(np.complex64), pattern)
     return Start(start, support, schedule.support.threshold[0])

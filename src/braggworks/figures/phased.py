@@ -12,6 +12,7 @@ from matplotlib.image import AxesImage
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion
 from skimage.measure import marching_cubes
 
 from braggworks.figures.style import (
@@ -47,7 +48,9 @@ class PhasedObject:
     voxel_nm
         Edge of a voxel; None if it is not known, and axes are in voxels of the array.
     prtf_q, prtf
-        Phase retrieval transfer function by |q|, in units of the nearest edge's distance.
+        Phase retrieval transfer function by |q|, in units of the nearest edge's distance; NaN for a single run.
+    prtf_chance
+        What it would be for runs that know nothing of each other.
     title
         What was measured.
     """
@@ -60,6 +63,7 @@ class PhasedObject:
     voxel_nm: float | None
     prtf_q: NDArray[np.float64]
     prtf: NDArray[np.float64]
+    prtf_chance: float
     title: str
 
 
@@ -85,10 +89,19 @@ def draw(found: PhasedObject, look: Look) -> Figure:
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)  # type: ignore[union-attr, call-arg]
     _surface(figure.add_subplot(grid[:-1, 4], projection="3d"), found, look)
     curve = figure.add_subplot(grid[-1, 4])
-    curve.plot(found.prtf_q, found.prtf, color="black", linewidth=1)
-    curve.axhline(1 / np.e, color="0.5", linewidth=0.7, linestyle=":")
-    curve.set(xlim=(0, 1), ylim=(0, 1.15), xlabel="|q| (of the nearest edge)", ylabel="transfer function (1)")
+    _transfer(curve, found)
     return figure
+
+
+def _transfer(axes: Axes, found: PhasedObject) -> None:
+    """Draw how far the runs' phases agree by |q|, with the level of chance."""
+    axes.set(xlim=(0, 1), ylim=(0, 1.15), xlabel="|q| (of the nearest edge)", ylabel="transfer function (1)")
+    if not np.isfinite(found.prtf).any():
+        axes.text(0.5, 0.5, "not known\nfrom one run", ha="center", va="center", transform=axes.transAxes)
+        return
+    axes.plot(found.prtf_q, found.prtf, color="black", linewidth=1)
+    axes.axhline(found.prtf_chance, color="0.5", linewidth=0.7, linestyle=":")
+    axes.annotate("chance", (0.02, found.prtf_chance), va="bottom", color="0.4")
 
 
 def _column(found: PhasedObject, axes: NDArray[np.object_], axis: int, names: str, look: Look) -> list[AxesImage]:
@@ -104,7 +117,7 @@ def _column(found: PhasedObject, axes: NDArray[np.object_], axis: int, names: st
     unit = "nm" if found.voxel_nm else "voxels"
     typical = float(np.quantile(found.modulus[found.support], _QUANTILE))
     images = [axes[0].imshow(found.modulus[cut] / typical, cmap="gray", vmin=0, vmax=1.1, **where)]
-    scale = phase_scale(float(np.quantile(np.abs(found.phase[found.support]), _QUANTILE)), look)
+    scale = phase_scale(_typical_phase(found), look)
     phase = np.ma.array(_wrapped(found.phase[cut], scale["vmax"]), mask=~support)
     cmap = mpl.colormaps[scale["cmap"]].with_extremes(bad=OUTSIDE_GREY)
     images.append(axes[1].imshow(phase, **{**scale, "cmap": cmap}, **where))
@@ -127,6 +140,12 @@ def _column(found: PhasedObject, axes: NDArray[np.object_], axis: int, names: st
     return images
 
 
+def _typical_phase(found: PhasedObject) -> float:
+    """Return how far phases reach inside; the voxels of the surface, which hold little, may have any."""
+    inside = binary_erosion(found.support)
+    return float(np.quantile(np.abs(found.phase[inside if inside.any() else found.support]), _QUANTILE))
+
+
 def _reach(found: PhasedObject) -> float:
     """Return the largest distance of the object from the middle along any axis, and a little more."""
     inside = np.argwhere(found.support) - np.array(found.support.shape) // 2
@@ -142,7 +161,7 @@ def _colorbars(axes: list[Axes], images: list[AxesImage], found: PhasedObject) -
         bar.ax.ticklabel_format(axis="y", scilimits=(-2, 2))
         bar.set_label("strain (1)")
     if found.uncertainty is not None:
-        figure.colorbar(images[-1], cax=axes[-1]).set_label("phase uncertainty (rad)")
+        figure.colorbar(images[-1], cax=axes[-1]).set_label("phase scatter of runs (rad)")
 
 
 def _wrapped(phase: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
@@ -156,7 +175,7 @@ def _surface(axes: Axes, found: PhasedObject, look: Look) -> None:
     padded = np.pad(found.support.astype(np.float32), 2)
     vertices, faces, _, _ = marching_cubes(padded, _LEVEL)  # type: ignore[no-untyped-call]
     vertices = (vertices - 2) - (np.array(found.support.shape) // 2)
-    scale = phase_scale(float(np.quantile(np.abs(found.phase[found.support]), _QUANTILE)), look)
+    scale = phase_scale(_typical_phase(found), look)
     centres = vertices[faces].mean(axis=1)
     index = np.round(centres * 0.93 + np.array(found.support.shape) // 2).astype(int)
     index = np.clip(index, 0, np.array(found.support.shape) - 1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_opening
 
 from braggworks.errors import ScanError
 from braggworks.inpainting.slabs import SMALLEST, cut_mask, find_slabs
@@ -14,6 +15,7 @@ from braggworks.scans.prepare import brightest
 Bool = NDArray[np.bool_]
 
 _NEAR_PX = 2  # a maximum this close to a gap is the flank of a peak inside of it
+_LEAST_HIDING = 27  # masked voxels that can hide a peak
 _BESIDE_PX = 8  # measured pixels on either side of a gap that must hold a count
 
 
@@ -40,11 +42,12 @@ def check_peak(counts: NDArray[Any], mask: Bool, source: str, remedy: str = "mov
         If the peak is covered.
     """
     peak = brightest(counts, mask)
-    gap = np.zeros(mask.shape, bool)
-    for part in (part for parts in cut_mask(mask) for part in parts if part.voxels.size >= SMALLEST):
-        gap.reshape(-1)[part.voxels] = True
-    near = tuple(slice(max(0, int(n) - _NEAR_PX), int(n) + _NEAR_PX + 1) for n in peak)
-    if gap[near].any():
+    around = mask[tuple(slice(max(0, n - 2 * _NEAR_PX), n + 2 * _NEAR_PX + 1) for n in peak)]
+    # Hot pixels are masked in every frame, but nothing as thin as they are hides a peak.
+    thick = binary_opening(around, np.ones((2, 2, 2), bool))
+    start = [max(0, n - 2 * _NEAR_PX) for n in peak]
+    near = tuple(slice(max(0, n - _NEAR_PX - at), n + _NEAR_PX + 1 - at) for n, at in zip(peak, start, strict=True))
+    if thick[near].any() and thick.sum() >= _LEAST_HIDING:
         place = ", ".join(map(str, peak))
         raise ScanError(
             f"{source}: the brightest measured voxel, (z, y, x) = ({place}), lies at the edge of the gap, so that the "

@@ -5,19 +5,24 @@ Arrays are (z, y, x), with the peak near voxel n // 2.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label, uniform_filter
 
 from braggworks.errors import PhasingError
+from braggworks.inpainting.interpolation import interpolate
+from braggworks.scans.prepare import without_spikes
 
-_EDGE = 0.02  # of the autocorrelation's maximum, above which it is taken for the object's
+_EDGES = (0.02, 0.005)  # of the autocorrelation's maximum, above which it is taken for the object's
 _NOISE = 4.0  # standard deviations of the noise of counts, above which a value is not chance
 _LEAST = 2.0  # oversampling that phase retrieval needs
-_WANTED = 2.5  # and that binning leaves
+_JUST_BELOW = 1.95  # what it is at most where the autocorrelation fills the axis
+_STEEPER = 1.25  # than a box's, an autocorrelation falls off
+_WANTED = 3.0  # and that binning leaves, by the lower of two estimates
 _BRIGHT = 0.3  # of the peak: a second maximum as bright is a second crystal
 _APART = 0.25  # of the array: nearer maxima are fringes of one peak
 _BYTES_PER_VOXEL = 120
@@ -61,25 +66,49 @@ class Grid:
         return np.asarray(part.reshape(blocks).sum(axis=tuple(range(1, 2 * part.ndim, 2))))
 
 
-def oversampling(counts: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> tuple[float, ...]:
+class Sampling(NamedTuple):
+    """How many times more finely a pattern is sampled than its object's extent needs, along each axis, from and to."""
+
+    least: tuple[float, ...]
+    most: tuple[float, ...]
+
+    @property
+    def likely(self) -> tuple[float, ...]:
+        """The geometric mean of both."""
+        return tuple(math.sqrt(low * high) for low, high in zip(self.least, self.most, strict=True))
+
+
+def oversampling(counts: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> Sampling:
     """Return how many times more finely a pattern is sampled along each axis than its object's extent needs.
 
-    The extent is half that of the autocorrelation, the Fourier transform of the intensity, where it exceeds a fiftieth
-    of its maximum, or its noise. That leaves out the autocorrelation's corners, so that the ratio is an upper estimate,
-    by a tenth or so for faceted crystals. An autocorrelation that fills an axis is that of an object sampled less than
-    twice too finely; its extent is then told from how it falls off, as that of a box would.
+    The extent is half that of the autocorrelation, the Fourier transform of the intensity, where it exceeds a share of
+    its maximum and its noise. Where a crystal is strained, the autocorrelation falls far below its maximum long before
+    it ends: at a share of 0.02, the ratio is too large by a fifth in the median of simulated ones, and up to twofold.
+    Stray light and background have a tail of a few thousandths: at 0.005, the ratio is too large by a tenth for
+    simulated crystals, but may be too small by half for measured ones. An autocorrelation that fills an axis is that of
+    an object sampled less than twice too finely; its extent is then told from how it falls off.
 
     Parameters
     ----------
     counts
-        (z, y, x).
+        (z, y, x); single bright voxels are dimmed.
     mask
-        True where nothing was measured.
+        True where nothing was measured, and what is beside is continued.
     """
-    values = np.asarray(counts if mask is None else np.where(mask, 0, counts), np.float32)
+    values = without_spikes(counts if mask is None else np.where(mask, 0, counts)).astype(np.float32)
+    if mask is not None and mask.any():
+        logs = interpolate(np.log1p(values), mask, "linear")
+        values = np.where(mask, np.expm1(np.maximum(logs, 0)), values)
     found = np.abs(np.fft.fftshift(np.fft.fftn(values)))
     found /= found.max()
-    parts, _ = label(found > max(_EDGE, _NOISE / np.sqrt(values.sum(dtype=np.float64))))
+    noise = _NOISE / np.sqrt(values.sum(dtype=np.float64))
+    most, least = (_ratios(found, max(edge, noise)) for edge in _EDGES)
+    return Sampling(least, most)
+
+
+def _ratios(found: NDArray[np.float32], level: float) -> tuple[float, ...]:
+    """Return the oversampling along each axis, of an autocorrelation that ends where it falls below a level."""
+    parts, _ = label(found > level)
     inside = parts == parts[tuple(n // 2 for n in found.shape)]
     ratios = []
     for axis, size in enumerate(found.shape):
@@ -90,12 +119,16 @@ def oversampling(counts: NDArray[Any], mask: NDArray[np.bool_] | None = None) ->
 
 
 def _coarse(found: NDArray[np.float32], axis: int) -> float:
-    """Return the oversampling of an autocorrelation that fills an axis: a box's falls off linearly from its middle."""
+    """Return the oversampling of an autocorrelation that fills an axis, from how it falls off from its middle.
+
+    That of a box falls linearly to 0 at the box's extent, that of a ball one and a half times as steeply; a faceted
+    crystal is taken to lie between.
+    """
     middle = found.shape[axis] // 2
     away = max(1, middle // 2)
     left = float(np.take(found, middle - away, axis).max())
-    told: float = 2 * middle * (1 - left) / away
-    return min(told, float(np.nextafter(_LEAST, 0)))
+    told: float = 2 * middle * (1 - left) / away / _STEEPER
+    return min(told, _JUST_BELOW)
 
 
 def choose_grid(
@@ -105,7 +138,10 @@ def choose_grid(
     size: int,
     bins: tuple[int, ...] | None = None,
 ) -> Grid:
-    """Choose the part around the peak, and the binning that leaves an oversampling of 2.5 or more.
+    """Choose the part around the peak, and the binning that leaves an oversampling of 3 or more.
+
+    What is refused and what is binned go by the estimate of `oversampling` that makes either rare: strained crystals
+    look smaller than they are, and those in stray light larger.
 
     Parameters
     ----------
@@ -137,13 +173,20 @@ def choose_grid(
     whole = Grid(tuple(start), tuple(extent), (1,) * len(extent))
     part, hidden = whole.take(counts), whole.take(mask) > 0
     ratios = oversampling(part, hidden)
-    check_oversampling(ratios)
+    check_oversampling(ratios.most)
     if bins is None:
-        bins = tuple(max(1, int(ratio / _WANTED)) for ratio in ratios)
-    check_oversampling(tuple(ratio / b for ratio, b in zip(ratios, bins, strict=True)), "after binning ")
+        bins = tuple(max(1, int(ratio / _WANTED)) for ratio in ratios.least)
+    check_oversampling(tuple(ratio / b for ratio, b in zip(ratios.most, bins, strict=True)), "after binning ")
     extent = [max((each * b for each in SIZES if each * b <= n), default=b) for n, b in zip(extent, bins, strict=True)]
     start = [at - n // 2 for at, n in zip(peak, extent, strict=True)]
     return Grid(tuple(start), tuple(extent), bins)
+
+
+def extents(support: NDArray[np.bool_]) -> tuple[int, ...]:
+    """Return how many voxels a support spans along each axis."""
+    axes = range(support.ndim)
+    lines = [np.flatnonzero(support.any(axis=tuple(b for b in axes if b != a))) for a in axes]
+    return tuple(int(line[-1] - line[0]) + 1 if line.size else 0 for line in lines)
 
 
 def check_oversampling(ratios: tuple[float, ...], when: str = "") -> None:
@@ -151,14 +194,14 @@ def check_oversampling(ratios: tuple[float, ...], when: str = "") -> None:
     for axis, ratio in enumerate(ratios):
         if ratio < _LEAST:
             raise PhasingError(
-                f"Axis {'zyx'[axis]} is {when}oversampled {ratio:.2f} times, {_LEAST - ratio:.2f} less than the "
-                f"{_LEAST:g} that phase retrieval needs: measure with finer steps or from further away, or bin less."
+                f"Axis {'zyx'[axis]} is {when}oversampled at most {ratio:.2f} times, {_LEAST - ratio:.2f} less than "
+                f"the {_LEAST:g} that phase retrieval needs: measure in finer steps or from further away, or bin less."
             )
 
 
 def check_one_peak(counts: NDArray[Any], mask: NDArray[np.bool_], peak: tuple[int, ...]) -> None:
     """Raise `PhasingError` if there is a second peak, nearly as bright, far from the first."""
-    smooth = uniform_filter(np.where(mask, 0, counts).astype(np.float64), 3, mode="constant")
+    smooth = uniform_filter(without_spikes(np.where(mask, 0, counts)), 3, mode="constant")
     parts, number = label(smooth > _BRIGHT * smooth.max())
     for part in range(1, number + 1):
         place = np.unravel_index(int(np.where(parts == part, smooth, -1).argmax()), smooth.shape)

@@ -39,7 +39,8 @@ def free_voxels(shape: tuple[int, ...], mask: Bool, rng: np.random.Generator, sh
     number = round(share * np.prod(shape) / len(ball))
     room = np.array(shape) - 2 * _RADIUS_PX
     centres = rng.integers(_RADIUS_PX, _RADIUS_PX + np.maximum(room, 1), (number, len(shape)))
-    away = (((centres - np.array(shape) // 2) / (_CENTRE * np.array(shape))) ** 2).sum(axis=1) > 1
+    reach = _CENTRE * np.array(shape) + _RADIUS_PX
+    away = (((centres - np.array(shape) // 2) / reach) ** 2).sum(axis=1) > 1
     places = (centres[away][:, None] + ball).reshape(-1, len(shape)).T
     found = np.zeros(shape, bool)
     found[tuple(places % np.array(shape)[:, None])] = True

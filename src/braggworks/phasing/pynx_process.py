@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,9 +40,7 @@ def phase(
     PhasingError
         If PyNX fails.
     """
-    program = Path(sys.prefix).parent / "pynx" / "bin" / "python"
-    if not program.exists():
-        raise MissingToolError(f"PyNX is not installed ({program} is missing): run `make pynx`, or use another method.")
+    program = _program()
     with tempfile.TemporaryDirectory(prefix="braggworks-") as folder:
         given, found = Path(folder, "given.npz"), Path(folder, "found.npz")
         _write(given, pattern, schedule, starts, device)
@@ -54,9 +53,29 @@ def phase(
                     report(int(line.removeprefix(_MARK)))
                 else:
                     said.append(line.strip())
+        if process.returncode < 0:
+            ended = signal.Signals(-process.returncode).name
+            raise PhasingError(
+                f"PyNX's process was ended by {ended}, often because memory ran out: run the same command again, with "
+                "a smaller --crop if it happens again."
+            )
         if process.returncode:
             raise PhasingError(f"PyNX failed: {next(filter(None, reversed(said)), 'it said nothing')}.")
         return _read(found, len(starts))
+
+
+def pynx_version() -> str:
+    """Return the version of PyNX in its environment. Raises `MissingToolError`."""
+    command = [str(_program()), "-c", "from importlib.metadata import version; print(version('PyNX'))"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _program() -> Path:
+    """Return the Python that can import PyNX."""
+    program = Path(sys.prefix).parent / "pynx" / "bin" / "python"
+    if not program.exists():
+        raise MissingToolError(f"PyNX is not installed ({program} is missing): run `make pynx`, or use another method.")
+    return program
 
 
 def _write(path: Path, pattern: Pattern, schedule: Schedule, starts: Sequence[Start], device: str) -> None:

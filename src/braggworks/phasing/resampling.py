@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Complex = NDArray[np.complexfloating[Any, Any]]
 Float = NDArray[np.floating[Any]]
 
-WANTED = 2.75
+WANTED = 3.0
 """Oversampling that the network sees: the middle of its training."""
 
 

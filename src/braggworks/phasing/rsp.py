@@ -130,7 +130,7 @@ def draw_rsp_start(pattern: Pattern, phaser: Phaser, grid: NetworkGrid, view: in
     Parameters
     ----------
     pattern
-        What was measured; masked voxels are interpolated for the network.
+        What was measured; voxels that are masked, or kept out, are interpolated for the network.
     phaser
         The network.
     grid
@@ -152,8 +152,9 @@ def draw_rsp_start(pattern: Pattern, phaser: Phaser, grid: NetworkGrid, view: in
 
 
 def filled(pattern: Pattern) -> NDArray[np.float32]:
-    """Return the counts with what was not measured interpolated, linearly in log(1 + counts)."""
-    if not pattern.mask.any():
+    """Return the counts with what was not measured, or is kept out, interpolated, linearly in log(1 + counts)."""
+    hidden = pattern.mask | pattern.free
+    if not hidden.any():
         return np.asarray(pattern.counts, np.float32)
-    logs = interpolate_batch(np.log1p(pattern.counts, dtype=np.float32)[None], pattern.mask[None], "linear")[0]
-    return np.where(pattern.mask, np.expm1(np.maximum(logs, 0)), pattern.counts).astype(np.float32)
+    logs = interpolate_batch(np.log1p(pattern.counts, dtype=np.float32)[None], hidden[None], "linear")[0]
+    return np.where(hidden, np.expm1(np.maximum(logs, 0)), pattern.counts).astype(np.float32)

@@ -105,7 +105,8 @@ def prtf(objects: Sequence[Complex], pattern: Pattern) -> tuple[NDArray[np.float
     q
         Middle of each shell, one voxel thick, in units of the nearest edge's distance.
     values
-        Of the transfer function; NaN where nothing was measured.
+        Of the transfer function; NaN where nothing was measured, and throughout for a single object, which nothing
+        says how far to trust.
     """
     waves = np.stack([np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(each))) for each in objects])
     used = ~(pattern.mask | pattern.free) & (np.abs(waves).sum(axis=0) > 0)
@@ -117,4 +118,12 @@ def prtf(objects: Sequence[Complex], pattern: Pattern) -> tuple[NDArray[np.float
     number, _ = np.histogram(radius, edges)
     total, _ = np.histogram(radius, edges, weights=ratio)
     values = np.divide(total, number, out=np.full(bins, np.nan), where=number > 0)
-    return (edges[:-1] + edges[1:]) / 2, values
+    return (edges[:-1] + edges[1:]) / 2, values if len(objects) > 1 else np.full(bins, np.nan)
+
+
+def chance_prtf(number: int) -> float:
+    """Return the transfer function of so many reconstructions whose phases know nothing of each other, about.
+
+    The mean length of the mean of `number` random phasors, sqrt(pi / 4 number) (Rayleigh); NaN for one.
+    """
+    return float(np.sqrt(np.pi / (4 * number))) if number > 1 else float("nan")

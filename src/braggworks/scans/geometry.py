@@ -18,6 +18,7 @@ from braggworks.scans.scan import Scan
 Float = NDArray[np.float64]
 
 _EV_ANGSTROM = 12398.419843320026  # h c
+_ENERGIES_EV = (1e3, 3e5)  # that diffraction is measured at
 _UP, _SIDE, _BEAM = np.array([0.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
 
 
@@ -30,6 +31,11 @@ class Diffractometer:
     out_of_plane: str  # lifts the detector
     rocked: str
     axis: tuple[float, float, float]  # that the rocked angle turns about
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """Names of the angles, what is rocked last."""
+        return self.in_plane, self.out_of_plane, self.rocked
 
 
 # Those whose signs were checked; others are added here.
@@ -59,13 +65,37 @@ class Geometry:
         return np.asarray(np.linalg.inv(self.steps * np.array(shape)[:, None]).T)
 
 
-def geometry_of(
-    scan: Scan, peak: tuple[int, int, int] | None = None, roi_origin: tuple[int, int] = (0, 0)
-) -> Geometry | None:
-    """Return the geometry of a scan; None if energy, distance, pixels or angles are not known.
+def what_is_missing(scan: Scan) -> str:
+    """Return, in words, what a scan does not tell of its geometry; nothing where it tells all."""
+    low, high = _ENERGIES_EV
+    if scan.energy_ev is None:
+        return "no energy"
+    if not low <= scan.energy_ev <= high:
+        return f"an energy of {scan.energy_ev:g} eV, which no diffraction is measured at; check its unit"
+    if scan.distance_m is None or scan.pixel_m is None:
+        return "no distance of the detector" if scan.distance_m is None else "no size of its pixels"
+    return _missing_angle(scan, _convention(scan))
 
-    The detector's angles are taken for those of its middle: of its dark or white field where that is larger than a
-    frame, of the frames otherwise.
+
+def _convention(scan: Scan) -> Diffractometer:
+    """Return the diffractometer of which the scan holds most angles."""
+    return max(DIFFRACTOMETERS, key=lambda each: sum(name in scan.angles for name in each.names))
+
+
+def _missing_angle(scan: Scan, known: Diffractometer) -> str:
+    for name in known.names:
+        if name not in scan.angles:
+            return f"no angle {name}"
+        if not np.isfinite(scan.angles[name]).all() or not scan.angles[name].size:
+            return f"no number for the angle {name}"
+    values, steps = scan.angles[known.rocked].size, scan.counts.shape[0]
+    return "" if values == steps else f"{values} values of the rocked angle {known.rocked} for {steps} frames"
+
+
+def geometry_of(scan: Scan, peak: tuple[int, int, int] | None = None) -> Geometry | None:
+    """Return the geometry of a scan; None if it does not tell all of it (`what_is_missing`).
+
+    The detector's angles are taken for those of its middle; see `Scan.middle`.
 
     Parameters
     ----------
@@ -73,36 +103,28 @@ def geometry_of(
         With the angles of `DIFFRACTOMETERS`; the rocked one holds one value for each step.
     peak
         Voxel of the Bragg peak, which `Geometry.q` belongs to; the middle otherwise.
-    roi_origin
-        First (row, column) of the frames in a larger field.
 
     Raises
     ------
     ScanError
         If the rocked angle does not change.
     """
-    if scan.energy_ev is None or scan.distance_m is None or scan.pixel_m is None:
+    if what_is_missing(scan):
         return None
-    for known in DIFFRACTOMETERS:
-        names = (known.in_plane, known.out_of_plane, known.rocked)
-        if all(name in scan.angles for name in names) and scan.angles[known.rocked].size == scan.counts.shape[0]:
-            break
-    else:
-        return None
+    assert scan.energy_ev is not None  # noqa: S101
+    assert scan.distance_m is not None  # noqa: S101
+    assert scan.pixel_m is not None  # noqa: S101
+    known = _convention(scan)
     wave = scan.energy_ev / _EV_ANGSTROM
     step = float(np.mean(np.diff(scan.angles[known.rocked])))
     if step == 0:
         raise ScanError(f"{scan.source}: the angle {known.rocked} does not change over the scan: check the file.")
-    turn, lift = (float(np.deg2rad(np.mean(scan.angles[name]))) for name in names[:2])
+    turn, lift = (float(np.deg2rad(np.mean(scan.angles[name]))) for name in known.names[:2])
     detector = _turn(_UP, turn) @ _turn(_SIDE, -lift)
     frame = scan.counts.shape[1:]
-    fields = [field.shape for field in (scan.dark, scan.white_field) if field is not None and field.shape != frame]
-    middle = [n / 2 for n in frame]
-    if fields:
-        middle = [n / 2 - first for n, first in zip(fields[0], roi_origin, strict=True)]
     across = [size / scan.distance_m for size in scan.pixel_m]
     at = peak[1:] if peak else tuple(n // 2 for n in frame)
-    offset = [(here - there) * size for here, there, size in zip(at, middle, across, strict=True)]
+    offset = [(here - there) * size for here, there, size in zip(at, scan.middle(), across, strict=True)]
     outgoing = detector @ (_BEAM - offset[0] * _UP + offset[1] * _SIDE)
     q = wave * (outgoing / np.linalg.norm(outgoing) - _BEAM)
     # Turning the sample by an angle moves the measured point of its reciprocal space by the opposite one.

@@ -1,7 +1,8 @@
-"""Writing a phased object as CXI, laid out as PyNX lays it out, so that its readers and cdiutils' open it.
+"""Writing a phased object as CXI, laid out as PyNX lays out one reconstruction, so that readers of those open it.
 
 ``entry_1/image_1/data`` holds the complex object, ``mask`` (linked as ``support``) its support, and
-``entry_1/data_1/data`` links to the object. What has no place in CXI lies in ``entry_1/braggworks``.
+``process_1/results`` its likelihoods; ``entry_1/data_1/data`` links to the object. What has no place in CXI lies in
+``entry_1/braggworks``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def write_phased(
     support: NDArray[np.bool_],
     scan: Scan,
     extra: Mapping[str, tuple[NDArray[Any], str]],
+    *,
+    likelihoods: Mapping[str, float],
     **attributes: Any,
 ) -> None:
     """Write a CXI file of kind "phased object".
@@ -42,6 +45,9 @@ def write_phased(
         What was phased: title, energy, distance and pixels are copied.
     extra
         Further arrays and their units by name, for the group ``entry_1/braggworks``.
+    likelihoods
+        By PyNX's names, ``llk_poisson`` and ``free_llk_poisson``, in the convention of
+        `braggworks.phasing.likelihood`.
     **attributes
         Further root attributes; see `create_h5`.
 
@@ -63,6 +69,10 @@ def write_phased(
         image["data_type"], image["data_space"], image["is_fft_shifted"] = "electron density", "real", 0
         file["entry_1/data_1/data"] = h5py.SoftLink("/entry_1/image_1/data")
         file["entry_1/data_1"].attrs.update({"NX_class": "NXdata", "signal": "data"})
+        results = image.create_group("process_1/results")
+        results.attrs["NX_class"] = "NXcollection"
+        for result, number in (*likelihoods.items(), ("nb_point_support", int(support.sum()))):
+            results[result] = number
         instrument = image.create_group("instrument_1")
         if scan.energy_ev is not None:
             instrument["source_1/energy"] = scan.energy_ev / EV_PER_JOULE

@@ -26,6 +26,8 @@ _HOT_STEADINESS = 0.25
 # A voxel this much brighter than the median around it does not count towards the peak.
 _SPIKE_FACTOR = 10
 _MOST_SPIKES = 1000
+# One that no diffraction explains: this much brighter, with this many counts.
+_SPARK_FACTOR, _SPARK_COUNTS = 100, 1000
 _NEIGHBOURS = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], dtype=bool)
 
 
@@ -95,8 +97,7 @@ def find_peak(counts: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> Pe
         If there is no peak: fewer than 100 counts in the brightest 5^3 voxels, or no more than twice, or no more than
         8 standard deviations of Poisson noise above, what the rest of the scan lets expect.
     """
-    smooth = median_filter(counts, 3, mode="nearest").astype(np.float64)
-    clean = np.minimum(counts, _SPIKE_FACTOR * smooth + _HOT_SIGMA * np.sqrt(smooth + 1))
+    clean = without_spikes(counts)
     boxes = uniform_filter(clean, _PEAK_BOX, mode="constant") * _PEAK_BOX**3
     at = np.unravel_index(int(boxes.argmax()), boxes.shape)
     around = _box(counts.shape, at, _PEAK_BOX // 2)
@@ -115,6 +116,18 @@ def find_peak(counts: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> Pe
     z, y, x = (int(part.start + step) for part, step in zip(around, offset, strict=True))
     centre = _centre_of_mass(clean, (z, y, x), background / volume)
     return Peak((z, y, x), centre, float(counts[z, y, x]), signal, background)
+
+
+def without_spikes(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Return (z, y, x) counts in which voxels far brighter than the median of their neighbours are dimmed."""
+    smooth = median_filter(counts, 3, mode="nearest").astype(np.float64)
+    return np.asarray(np.minimum(counts, _SPIKE_FACTOR * smooth + _HOT_SIGMA * np.sqrt(smooth + 1)))
+
+
+def spikes(counts: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the voxels, (number, 3), that no diffraction explains: a hundred times brighter than those around."""
+    smooth = median_filter(counts, 3, mode="nearest").astype(np.float64)
+    return np.argwhere((counts > _SPARK_FACTOR * (smooth + 1)) & (counts > _SPARK_COUNTS))
 
 
 def brightest(counts: NDArray[Any], mask: NDArray[np.bool_]) -> tuple[int, int, int]:
@@ -222,12 +235,14 @@ def crop_window(
 
 
 def crop(scan: Scan, start: tuple[int, ...], extent: tuple[int, ...]) -> Scan:
-    """Return a part of a scan, with the angles of its rocking steps; see `crop_window`."""
+    """Return a part of a scan (see `crop_window`), with the angles of its steps and its place on the detector."""
     window = tuple(slice(first, first + length) for first, length in zip(start, extent, strict=True))
     steps = scan.counts.shape[0]
     angles = {name: value[window[0]] if value.shape == (steps,) else value for name, value in scan.angles.items()}
     mask = None if scan.mask is None else scan.mask[window]
-    return replace(scan, counts=scan.counts[window], mask=mask, angles=angles)
+    rows, columns = scan.middle()
+    middle = (rows - start[1], columns - start[2])
+    return replace(scan, counts=scan.counts[window], mask=mask, angles=angles, middle_px=middle)
 
 
 def prepare(scan: Scan, size: int, roi_origin: tuple[int, int] = (0, 0), *, hot_pixels: bool = True) -> Prepared:

@@ -157,6 +157,7 @@ def _read_hdf5(path: Path, dataset: str | None) -> Scan:
             energy_ev=_quantity(file, "entry_1/instrument_1/source_1/energy", _ENERGY_EV),
             distance_m=_quantity(detector, "distance", _LENGTH_M),
             pixel_m=None if pixel[0] is None or pixel[1] is None else (pixel[0], pixel[1]),
+            middle_px=_middle(detector),
             angles=_angles(file),
             notes=_notes(file),
             axes=tuple(axes) if len(axes) == 3 else AXES,
@@ -200,6 +201,17 @@ def _quantity(group: h5py.Group, name: str, units: dict[str, float]) -> float | 
     value = float(item[()].ravel()[0] if item.ndim else item[()])
     factor = units.get(unit, EV_PER_JOULE if units is _ENERGY_EV and value < 1 else 1.0)
     return value * factor if np.isfinite(value) and value > 0 else None
+
+
+def _middle(detector: h5py.Group) -> tuple[float, float] | None:
+    """Return where the direct beam would meet the detector at angles of 0, as NeXus names it."""
+    found = []
+    for name in ("beam_center_y", "beam_center_x"):
+        item = detector.get(name)
+        if not isinstance(item, h5py.Dataset) or item.size != 1 or item.dtype.kind not in "uif":
+            return None
+        found.append(float(np.ravel(item[()])[0]))
+    return (found[0], found[1]) if np.isfinite(found).all() else None
 
 
 def _angles(file: h5py.File) -> dict[str, NDArray[np.float64]]:

@@ -31,6 +31,9 @@ class Scan:
         From sample to detector, in m.
     pixel_m
         Height and width of a pixel, in m.
+    middle_px
+        (row, column) of the frames, from their first corner, that the detector's angles point to; None if nothing is
+        said.
     angles
         Diffractometer angles by name, in degrees: one value, or one for each rocking step.
     notes
@@ -54,6 +57,7 @@ class Scan:
     energy_ev: float | None = None
     distance_m: float | None = None
     pixel_m: tuple[float, float] | None = None
+    middle_px: tuple[float, float] | None = None
     angles: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     notes: dict[str, str | NDArray[Any]] = field(default_factory=dict)
     axes: tuple[str, ...] = AXES
@@ -66,3 +70,19 @@ class Scan:
     def gap(self) -> NDArray[np.bool_]:
         """The mask, all false if nothing is said."""
         return np.zeros(self.counts.shape, bool) if self.mask is None else self.mask
+
+    def middle(self, roi_origin: tuple[int, int] = (0, 0)) -> tuple[float, float]:
+        """Return `middle_px`; where nothing is said, the middle of a field larger than a frame, or of a frame.
+
+        Parameters
+        ----------
+        roi_origin
+            First (row, column) of the frames in such a field.
+        """
+        if self.middle_px:
+            return self.middle_px
+        frame = self.counts.shape[1:]
+        fields = [field.shape for field in (self.dark, self.white_field) if field is not None and field.shape != frame]
+        if fields:
+            return fields[0][0] / 2 - roi_origin[0], fields[0][1] / 2 - roi_origin[1]
+        return frame[0] / 2, frame[1] / 2

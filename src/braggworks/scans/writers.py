@@ -55,6 +55,9 @@ def write_scan(
         if scan.pixel_m is not None:
             _quantity(detector, "y_pixel_size", scan.pixel_m[0], "m")
             _quantity(detector, "x_pixel_size", scan.pixel_m[1], "m")
+        if scan.middle_px is not None:  # NeXus's names
+            _quantity(detector, "beam_center_y", scan.middle_px[0], "pixel")
+            _quantity(detector, "beam_center_x", scan.middle_px[1], "pixel")
         if scan.distance_m is not None:
             _quantity(detector, "distance", scan.distance_m, "m")
         if scan.energy_ev is not None:

@@ -165,6 +165,7 @@ def read_phased(path: str) -> PhasedObject:
     with open_h5(path, "phased object") as file, reading(path):
         extra, title = file["entry_1/braggworks"], file["entry_1/title"].asstr()[()]
         curve = {"prtf_q": extra["prtf_q"][()], "prtf": extra["prtf"][()], "title": title}
+        curve["prtf_chance"] = float(extra["prtf_chance"][()])
         if "laboratory" in extra:
             held = extra["laboratory"]
             modulus, phase, strain = (held[name][()].astype(np.float64) for name in ("modulus", "phase", "strain"))
