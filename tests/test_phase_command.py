@@ -10,14 +10,17 @@ import matplotlib.image
 import numpy as np
 import pytest
 from phasing_inputs import ANGLES, faceted, scan_of
-from scipy.ndimage import zoom
+from scipy.ndimage import binary_erosion, zoom
 
 from braggworks.cli import main
 from braggworks.errors import PhasingError
 from braggworks.inpainting.model import SHIPPED as INPAINTER
 from braggworks.phasing.alignment import align, likeness
 from braggworks.phasing.grids import check_memory
+from braggworks.phasing.objects import centred, strain_along, without_piston, without_ramp
 from braggworks.phasing.rsp import SHIPPED as PHASER
+from braggworks.scans.geometry import geometry_of, orthogonal
+from braggworks.scans.readers import read_scan
 from braggworks.scans.scan import Scan
 from braggworks.scans.writers import write_scan
 
@@ -84,6 +87,31 @@ def test_strain_is_on_cubes_in_the_laboratory(phased: Path) -> None:
     with h5py.File(phased) as file:
         voxels = int(file["entry_1/image_1/mask"][()].sum())
     assert inside.sum() == pytest.approx(voxels, rel=0.15)
+
+
+def test_the_strain_is_that_of_the_crystal(scan: Path, phased: Path) -> None:
+    with h5py.File(phased) as file:
+        held = {name: item[()] for name, item in file["entry_1/braggworks/laboratory"].items()}
+    truth, support = centred(faceted(48, phase_range=1.0), faceted(48) != 0)
+    geometry = geometry_of(read_scan(scan), (24, 24, 24))
+    assert geometry is not None
+    cubes, inside, voxel = orthogonal(without_piston(without_ramp(truth), support), support, geometry)
+    g = float(np.linalg.norm(geometry.q))
+    true = strain_along(cubes, inside, geometry.q / g, g, voxel)
+    # Both grids have their centre at n // 2; the twin is turned through it.
+    size = min(*true.shape, *held["strain"].shape) // 2 - 1
+    parts = [
+        each[tuple(slice(n // 2 - size, n // 2 + size + 1) for n in each.shape)]
+        for each in (true, held["strain"], binary_erosion(inside, iterations=3))
+    ]
+    fits = []
+    for wanted, deep in ((parts[0], parts[2]), (parts[0][::-1, ::-1, ::-1], parts[2][::-1, ::-1, ::-1])):
+        both = deep & np.isfinite(wanted) & np.isfinite(parts[1])
+        slope, _ = np.polyfit(wanted[both], parts[1][both], 1)
+        fits.append((float(np.corrcoef(wanted[both], parts[1][both])[0, 1]), float(slope)))
+    correlation, slope = max(fits)
+    assert correlation > 0.9
+    assert slope == pytest.approx(1, abs=0.15)
 
 
 def test_the_same_seed_gives_the_same_object(scan: Path, phased: Path, tmp_path: Path) -> None:
