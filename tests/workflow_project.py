@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-ENVIRONMENTS = Path(os.environ.get("BRAGGWORKS_ENVS", ROOT / ".envs"))
+ENVIRONMENTS = Path(os.environ.get("BRAGGWORKS_ENVS", ROOT / ".envs")).absolute()
 
 needs_environments = pytest.mark.skipif(
     not (ENVIRONMENTS / "workflow" / "bin" / "braggworks").exists(), reason="needs the environments of `make envs`"
