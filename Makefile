@@ -11,7 +11,7 @@ CORES ?= 2
 help:
 	@echo "make demo    run the whole chain in miniature; ends with the path of the report"
 	@echo "make test    run the tests"
-	@echo "make bench   measure speed and exactness, into benchmarks/results (half an hour)"
+	@echo "make bench   measure speed and exactness, into benchmarks/results (an hour)"
 	@echo "make containers       build one Apptainer image per stage, into .images"
 	@echo "make demo-containers  run the demo, every stage inside its image"
 	@echo "make envs    make one environment per stage (part of demo and test)"

@@ -64,7 +64,6 @@ NAMED = (
     "inpainting",
     "inpainting_scan",
     "inpainting_strain",
-    "inpainting_speed",
     "inpainting_consistency",
     "inpainting_masking",
     "inpainting_finetune",
