@@ -94,7 +94,7 @@ def _cell(
     means = {name: [float(np.nanmean(f[member == s])) for s in range(STRATA)] for name, f in scores.items()}
     best = [max(means[name][s] for name in means if name not in {"network", "expected"}) for s in range(STRATA)]
     above = sum(mine > other for mine, other in zip(means["network"], best, strict=True))
-    text = f"of {STRATA} strata of intensity, those above every interpolation, the smooth continuation and the band limit{kind}"
+    text = f"of {STRATA} strata of intensity, those above interpolations, smooth continuation and band limit{kind}"
     yield Record(f"inpaint.strata_above.{tail}", above, "strata", source=text, **about)
 
 
