@@ -19,6 +19,7 @@ def swept(sweep: AnySweep, data: Path, weights: Path, output: Path, state: Path 
     recipe = SweepRecipe(version=STAGE_VERSIONS["sweep"], sweep=sweep, scan=None).to_json()
     command = [sys.executable, "-m", "braggworks", "sweep", str(data), "--recipe", recipe, "--weights", str(weights)]
     command += ["--output", str(output), "--threads", str(len(os.sched_getaffinity(0)))]
+    command += ["--device", os.environ.get("BRAGGWORKS_DEVICE", "cpu")]
     subprocess.run(command + (["--state", str(state)] if state else []), check=True)
     with xr.open_dataset(output, engine="h5netcdf") as found:
         return found.load()

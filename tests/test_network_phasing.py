@@ -177,16 +177,20 @@ def test_a_stopped_comparison_goes_on(comparison: tuple[Path, list[str]], capsys
     folder, command = comparison
     state = json.loads((folder / "state.json").read_text())
     first = (folder / "few.nc").read_bytes()
-    (folder / "state.json").write_text(json.dumps(state | {"scores": state["scores"][:2]}))
+    shorter = {part: kept | {"scores": kept["scores"][:2]} for part, kept in state.items()}
+    (folder / "state.json").write_text(json.dumps(shorter))
     assert main(command) == 0
-    assert "Continuing after 2 patterns." in capsys.readouterr().out
+    assert "Continuing after 2 patterns (network)." in capsys.readouterr().out
     with xr.open_dataset(folder / "few.nc", engine="h5netcdf") as data:
         again = data.load()
     (folder / "first.nc").write_bytes(first)
     with xr.open_dataset(folder / "first.nc", engine="h5netcdf") as data:
         np.testing.assert_allclose(again["accuracy"], data["accuracy"])
-    assert State(str(folder / "state.json"), state["identity"]).scores
-    assert not State(str(folder / "state.json"), "another sweep").scores
+    names = {part: kept["identity"] for part, kept in state.items()}
+    assert "weights" not in names["iterative"]
+    other = State(str(folder / "state.json"), names | {"network": "other weights"})
+    assert not other.scores["network"]
+    assert other.scores["iterative"]
 
 
 def test_the_shipped_network_is_better_than_no_phase() -> None:

@@ -32,73 +32,76 @@ def compare(sweep: PhasingSweep, args: argparse.Namespace) -> xr.Dataset:
     """
     from tqdm import tqdm
 
-    from braggworks.evaluation.phasing_methods import compare_methods, methods_dataset
+    from braggworks.evaluation.phasing_methods import Trial, joined, methods_dataset
     from braggworks.phasing.recipes import schedule_of
 
     counts, phases, columns = read_patterns(args.data, sweep.campaign, sweep.patterns)
     phaser = phaser_for(counts, args)
-    state = State(args.state, _identity(sweep, args))
+    state = State(args.state, _identities(sweep, args))
     config = sweep.phasing
-    each = config.starts * (schedule_of(config).cycles + 2 * config.er)
+    cycles = schedule_of(config).cycles
+    costs = {"iterative": config.starts * cycles, "network": config.starts * 2 * config.er}
+    done = sum(min(len(state.scores[part]), len(counts)) * cost for part, cost in costs.items())
     interval = 0.1 if sys.stderr.isatty() else 5
-    total = len(counts) * each
-    with tqdm(total=total, initial=len(state.scores) * each, desc="sweep", unit="cycle", mininterval=interval) as bar:
-        for number in range(len(state.scores), len(counts)):
-            seed = SEED + number
-            score = compare_methods(
-                counts[number], phases[number], phaser, config, seed=seed, progress=bar.update, threads=args.threads
-            )
-            state.add(score)
-    ranges, particles = columns["phase_range"], columns["particle"]
-    data = methods_dataset(state.scores[: len(counts)], ranges, particles, sweep.groups, SEED)
-    return data.assign_attrs(campaign=sweep.campaign, starts=config.starts, cycles=schedule_of(config).cycles)
+    total = len(counts) * sum(costs.values())
+    with tqdm(total=total, initial=done, desc="sweep", unit="cycle", mininterval=interval) as bar:
+        for part in costs:
+            for number in range(len(state.scores[part]), len(counts)):
+                how = {"progress": bar.update, "threads": args.threads, "device": args.device}
+                trial = Trial(counts[number], phases[number], config, seed=SEED + number, **how)
+                state.add(part, trial.iterative() if part == "iterative" else trial.network(phaser))
+    scores = [joined(state.scores["network"][k], state.scores["iterative"][k]) for k in range(len(counts))]
+    data = methods_dataset(scores, columns["phase_range"], columns["particle"], sweep.groups, SEED)
+    return data.assign_attrs(campaign=sweep.campaign, starts=config.starts, cycles=cycles)
 
 
 class State:
-    """Scores that are done, in a file that a kill leaves whole.
+    """Scores that are done, in a file that a kill leaves whole: those of the network, and those that need none.
 
     Parameters
     ----------
     path
         JSON file; None to keep nothing.
-    identity
-        What the scores belong to; those of something else are not used.
+    identities
+        What the scores of each part belong to; those of something else are not used.
     """
 
-    def __init__(self, path: str | None, identity: str) -> None:
+    def __init__(self, path: str | None, identities: dict[str, str]) -> None:
         from braggworks.evaluation.phasing_methods import Score
         from braggworks.files import read_json
 
-        self._path, self._identity = path, identity
-        self.scores: list[Score] = []
-        if path and Path(path).exists():
-            found = read_json(path)
-            if found.get("identity") == identity:
-                self.scores = [Score(*map(tuple, each)) for each in found["scores"]]
-                print(f"Continuing after {len(self.scores)} patterns.", flush=True)
+        self._path, self._identities = path, identities
+        self.scores: dict[str, list[Score]] = {part: [] for part in identities}
+        found = read_json(path) if path and Path(path).exists() else {}
+        for part, identity in identities.items():
+            kept = found.get(part, {})
+            if kept.get("identity") == identity:
+                self.scores[part] = [Score(*map(tuple, each)) for each in kept["scores"]]
+                print(f"Continuing after {len(self.scores[part])} patterns ({part}).", flush=True)
 
-    def add(self, score: Score) -> None:
+    def add(self, part: str, score: Score) -> None:
         """Keep one more."""
         from braggworks.files import write_json
 
-        self.scores.append(score)
+        self.scores[part].append(score)
         if self._path:
-            write_json(self._path, {"identity": self._identity, "scores": self.scores})
+            parts = self._identities.items()
+            write_json(self._path, {each: {"identity": name, "scores": self.scores[each]} for each, name in parts})
 
 
-def _identity(sweep: PhasingSweep, args: argparse.Namespace) -> str:
+def _identities(sweep: PhasingSweep, args: argparse.Namespace) -> dict[str, str]:
     from braggworks.files import sha256_of
 
     # More patterns, or other groups of them, change no pattern's score.
-    what = sweep.model_dump_json(exclude={"patterns", "groups"})
-    return f"{what} patterns {sha256_of(args.data)} weights {sha256_of(args.weights)}"
+    what = f"{sweep.model_dump_json(exclude={'patterns', 'groups'})} patterns {sha256_of(args.data)}"
+    return {"iterative": what, "network": f"{what} weights {sha256_of(args.weights)}"}
 
 
 def phaser_for(counts: NDArray[Any], args: argparse.Namespace) -> Phaser:
     """Return the network that phases patterns. Raises `FileError` if they are not of its size."""
     from braggworks.phasing.rsp import load_phaser
 
-    phaser = load_phaser(args.weights)
+    phaser = load_phaser(args.weights, args.device)
     if counts.shape[1:] != phaser.shape:
         raise FileError(
             f"{args.data} holds patterns of {'x'.join(map(str, counts.shape[1:]))} voxels, and {args.weights} finds "

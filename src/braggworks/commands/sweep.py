@@ -57,6 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, metavar="NC", help="scores to write, NetCDF")
     parser.add_argument("--state", metavar="JSON", help="file for what is done of a sweep over phase ranges")
     parser.add_argument("--threads", type=positive_int, default=1, metavar="N", help="processor threads (default: 1)")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="where phases are found (default: cpu)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

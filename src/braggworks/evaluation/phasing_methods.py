@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,46 +28,36 @@ from braggworks.seeds import generator
 
 Progress = Callable[[int], object]
 
-METHODS = (
+NETWORK_METHODS = (
     "network",
     "network + ER",
     "network + ER, best view",
     "network + HIO + ER",
     "network + HIO + ER, best view",
-    "iterative, one start",
-    "iterative, best start",
 )
-"""Best is the lowest free log-likelihood, which is all that a person with a scan can tell."""
+ITERATIVE_METHODS = ("iterative, one start", "iterative, best start")
+
+METHODS = NETWORK_METHODS + ITERATIVE_METHODS
+"""Best is that of the lowest free log-likelihood, which is all that a person with a scan can tell."""
 
 GAIN = ("network + ER, best view", "iterative, best start")
 
 
 class Score(NamedTuple):
-    """Accuracy in percent and overlap with the true object of each of `METHODS`, and the seconds that each took."""
+    """Accuracy in percent and overlap with the true object of some methods, and the seconds that each took."""
 
     accuracy: tuple[float, ...]
     likeness: tuple[float, ...]
     seconds: tuple[float, ...]
 
 
-def compare_methods(
-    counts: NDArray[Any],
-    phase: NDArray[np.floating[Any]],
-    phaser: Phaser,
-    config: PhasingConfig,
-    *,
-    seed: int,
-    progress: Progress = lambda cycles: None,
-    threads: int = 1,
-) -> Score:
-    """Phase one pattern by every method, and compare with the truth.
+class Trial:
+    """One pattern that is phased by every method, and compared with the truth.
 
     Parameters
     ----------
     counts, phase
         Of the pattern, and its true reciprocal-space phase.
-    phaser
-        The network, for patterns of this size.
     config
         Of iterative phase retrieval; the network has as many views as this has starts, and as many cycles of ER, or,
         with HIO, as many of both together, a third of them HIO.
@@ -74,38 +65,67 @@ def compare_methods(
         Of the starts, and of the voxels kept out.
     progress
         Told the cycles just done.
+    device
+        Where to compute.
     threads
         Of the processor.
-
-    Returns
-    -------
-    Score
-        Objects of runs that diverged have an accuracy and an overlap of 0.
     """
-    mask = np.zeros(counts.shape, bool)
-    free = free_voxels(counts.shape, mask, generator("phasing methods", seed, "free"))
-    pattern = Pattern(np.asarray(counts, np.float32), mask, free)
-    truth = object_of(counts, phase)
-    begun = time.monotonic()
-    alone = object_of(counts, phaser.phases(counts[None])[0])
-    network_seconds = time.monotonic() - begun
-    polish = config.model_copy(update={"method": "rsp+er"})
-    hio = config.er // 3
-    polishes = [schedule_of(polish), schedule_of(polish.model_copy(update={"refine_hio": hio, "er": config.er - hio}))]
-    views = [network_start(pattern, phaser, view, polishes[0]) for view in range(config.starts)]
-    schedule = schedule_of(config)
-    random = [draw_start(pattern, schedule, seed, index) for index in range(config.starts)]
-    objects: list[NDArray[Any]] = [alone]
-    seconds = [network_seconds]
-    ways = [*((steps, views, network_seconds) for steps in polishes), (schedule, random, 0.0)]
-    for steps, starts, before in ways:
+
+    def __init__(
+        self,
+        counts: NDArray[Any],
+        phase: NDArray[np.floating[Any]],
+        config: PhasingConfig,
+        *,
+        seed: int,
+        progress: Progress = lambda cycles: None,
+        device: str = "cpu",
+        threads: int = 1,
+    ) -> None:
+        mask = np.zeros(counts.shape, bool)
+        free = free_voxels(counts.shape, mask, generator("phasing methods", seed, "free"))
+        self.pattern = Pattern(np.asarray(counts, np.float32), mask, free)
+        self._truth, self._config, self._seed = object_of(counts, phase), config, seed
+        self._phase = partial(iterative.phase, report=progress, device=device, threads=threads)
+
+    def iterative(self) -> Score:
+        """Phase by `ITERATIVE_METHODS`; objects of runs that diverged have an accuracy and an overlap of 0."""
+        schedule = schedule_of(self._config)
+        starts = [draw_start(self.pattern, schedule, self._seed, index) for index in range(self._config.starts)]
+        return self._score(*self._refined(schedule, starts))
+
+    def network(self, phaser: Phaser) -> Score:
+        """Phase by `NETWORK_METHODS`, with a network for patterns of this size."""
+        config, counts = self._config, self.pattern.counts
         begun = time.monotonic()
-        runs = iterative.phase(pattern, steps, starts, progress, threads=threads)
+        alone = object_of(counts, phaser.phases(counts[None])[0])
+        before = time.monotonic() - begun
+        polish = config.model_copy(update={"method": "rsp+er"})
+        hio = config.er // 3
+        ways = [schedule_of(polish), schedule_of(polish.model_copy(update={"refine_hio": hio, "er": config.er - hio}))]
+        views = [network_start(self.pattern, phaser, view, ways[0]) for view in range(config.starts)]
+        objects, seconds = [alone], [before]
+        for way in ways:
+            found, spent = self._refined(way, views)
+            objects += found
+            seconds += [spent[0] + before, spent[1] + before * len(views)]
+        return self._score(objects, seconds)
+
+    def _refined(self, schedule: Schedule, starts: Sequence[Start]) -> tuple[list[NDArray[Any]], list[float]]:
+        """Return the objects of the first start and of the best one, and the seconds of one and of all."""
+        begun = time.monotonic()
+        runs = self._phase(self.pattern, schedule, starts)
         spent = time.monotonic() - begun
-        objects += [_usable(runs[0]), _usable(_best(runs))]
-        seconds += [before + spent / len(runs), len(runs) * before + spent]
-    scores = [score_object(found, truth) if np.abs(found).any() else (0.0, 0.0) for found in objects]
-    return Score(tuple(s[0] for s in scores), tuple(s[1] for s in scores), tuple(seconds))
+        return [_usable(runs[0]), _usable(_best(runs))], [spent / len(runs), spent]
+
+    def _score(self, objects: Sequence[NDArray[Any]], seconds: Sequence[float]) -> Score:
+        scores = [score_object(found, self._truth) if np.abs(found).any() else (0.0, 0.0) for found in objects]
+        return Score(tuple(s[0] for s in scores), tuple(s[1] for s in scores), tuple(seconds))
+
+
+def joined(network: Score, iterative: Score) -> Score:
+    """Return the scores of `METHODS`."""
+    return Score(*(first + second for first, second in zip(network, iterative, strict=True)))
 
 
 def methods_dataset(

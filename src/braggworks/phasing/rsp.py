@@ -48,10 +48,12 @@ class Phaser:
         With its weights.
     size
         Voxels per axis of the patterns that it was trained on.
+    device
+        Where it computes.
     """
 
-    def __init__(self, network: RspNetwork, size: int) -> None:
-        self.network, self.size = network.eval(), size
+    def __init__(self, network: RspNetwork, size: int, device: str = "cpu") -> None:
+        self.network, self.size, self._device = network.eval().to(device), size, device
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -86,7 +88,7 @@ class Phaser:
         found = np.empty(counts.shape, np.float32)
         for number, pattern in enumerate(counts):
             seen = turned(torch.from_numpy(np.ascontiguousarray(pattern, np.float32)), view)
-            found[number] = turned_back(self._phase(seen), view).numpy()
+            found[number] = turned_back(self._phase(seen.to(self._device)), view).cpu().numpy()
             progress(1)
         if not np.isfinite(found).all():
             raise PhasingError(
@@ -103,8 +105,8 @@ class Phaser:
         return found[0, 0]
 
 
-def load_phaser(path: str | Path) -> Phaser:
-    """Read weights written by `braggworks train` for the task phase.
+def load_phaser(path: str | Path, device: str = "cpu") -> Phaser:
+    """Read weights written by `braggworks train` for the task phase, to be used on a device.
 
     Raises
     ------
@@ -112,7 +114,7 @@ def load_phaser(path: str | Path) -> Phaser:
         If the file is missing, damaged, foreign, or for another task.
     """
     network, weights = load_network(path, RspNetwork)
-    return Phaser(network, weights.patch)
+    return Phaser(network, weights.patch, device)
 
 
 def support_of(found: Complex) -> NDArray[np.bool_]:
