@@ -72,7 +72,8 @@ def write_results(
 ) -> None:
     """Write weights, history and card, and say how it went."""
     config, train = recipe.training, splits["train"]
-    write_weights(args.weights, Weights(config.network, train.size, _widths(config, train), trainer.best))
+    best = {name: tensor.to(trainer.network.stored) for name, tensor in trainer.best.items()}
+    write_weights(args.weights, Weights(config.network, train.size, _widths(config, train), best))
     write_text(args.history, history_table(trainer))
     card = _card(args, recipe, trainer, splits)
     write_json(args.card, card)

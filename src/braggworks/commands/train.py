@@ -125,7 +125,8 @@ def _fit(
 
     config, progress = trainer.config, trainer.progress
     prepared = config.slabs is None and config.phase_loss is None
-    needed = sum(memory_needed(split, prepared=prepared) for split in splits.values()) * world.local_size
+    read = [split for name, split in splits.items() if name != "train" or not config.simulate]
+    needed = sum(memory_needed(split, prepared=prepared) for split in read) * world.local_size
     in_memory = needed <= config.memory_mb << 20
     train, validation = (_samples(trainer, splits[name], name, in_memory) for name in ("train", "validation"))
     if trainer.group.rank == 0:
@@ -173,6 +174,10 @@ def _samples(trainer: Trainer, split: SampleDataset, name: str, in_memory: bool)
     config = trainer.config
     how: dict[str, Any] = {"in_memory": in_memory, "readers": config.readers, "pin": trainer.device.type == "cuda"}
     seed = config.seed if config.augment and name == "train" else None
+    if config.simulate and name == "train":
+        from braggworks.training.simulated_samples import SimulatedSamples
+
+        return SimulatedSamples(split, seed=config.seed, device=trainer.device, readers=config.readers)
     if config.phase_loss:
         kind = PhasePatches if config.network.name == "rsp_patches_3d" else PhaseSamples
         return kind(split, config.phase_loss, seed=seed, **how)

@@ -23,12 +23,13 @@ class NetworkConfig(Model):
         "rsp_unet_3d",
         "block_rsp_unet_3d",
         "rsp_patches_3d",
+        "rsp_cascade_3d",
     ] = Field(
         "patch_inpainter_3d",
         description="plane_network is our own: one network for every gap width; it needs training.slabs. Those in two "
         "dimensions are the thesis's, for releases of polygon2d. Those with rsp find phases, for releases of the task "
-        "phase; block_rsp_unet_3d is our own, small enough for a processor, and rsp_patches_3d finds them patch by "
-        "patch.",
+        "phase; block_rsp_unet_3d is our own, small enough for a processor, rsp_cascade_3d refines its "
+        "phases by way of the object, and rsp_patches_3d finds them patch by patch.",
     )
     width: float = Field(1.0, gt=0, le=4, description="Factor on all channel counts; 1 is the published size.")
     mask_input: bool = Field(
@@ -46,8 +47,14 @@ class NetworkConfig(Model):
         "(not published).",
     )
 
+    stages: int = Field(
+        6, ge=1, le=100, exclude_if=lambda value: value == 6, description="Refinements of rsp_cascade_3d's phases."
+    )
+
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.stages != 6 and self.name != "rsp_cascade_3d":
+            raise ValueError("stages is an option of rsp_cascade_3d alone: leave it out")
         if self.phasor and self.name != "rsp_unet_2d":
             raise ValueError("phasor is an option of rsp_unet_2d alone: leave it out")
         if (self.name == "plane_network" or self.task == "phase") and (self.mask_input or self.residual):
@@ -128,6 +135,12 @@ class TrainingConfig(Model):
         exclude_if=lambda value: value is None,
         description="Of networks with rsp in their name; {} for its defaults.",
     )
+    simulate: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="Simulate the training samples while training, from the release's campaigns with another seed in "
+        "every epoch, in place of reading those of its train split; for whole patterns of the task phase.",
+    )
     epochs: int = Field(100, ge=1, le=100_000, description="Passes over the training samples.")
     batch_size: int = Field(32, ge=1, le=65_536, description="Samples per optimiser step, of all processes together.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Adam's initial learning rate.")
@@ -188,6 +201,16 @@ class TrainingConfig(Model):
             self.phase_loss != PhaseLossConfig(weighting=self.phase_loss.weighting if self.phase_loss else "amplitude")
         ):
             raise ValueError("rsp_patches_3d minimises wca alone: leave phase_loss.kind and its options out")
+        if self.simulate and (
+            not self.phase_loss
+            or self.network.name == "rsp_patches_3d"
+            or self.phase_loss.kind == "unwrapped"
+            or self.phase_loss.remove_symmetries
+        ):
+            raise ValueError(
+                "simulate needs a network for whole phases, and phase_loss without kind unwrapped and "
+                "remove_symmetries: leave it out"
+            )
         if self.loss.poisson and self.slabs is None:
             raise ValueError("loss.poisson needs counts, and only plane_network works on them: leave it out")
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,7 +90,7 @@ class Steps:
     total_counts: float
 
 
-class _Pattern:
+class PatternDraw:
     """One pattern that is yet to be made: draws views until one is sampled well enough."""
 
     def __init__(self, recipe: SimulateRecipe, index: int, number: int, particle: Particle) -> None:
@@ -151,20 +151,44 @@ def simulate(
     ConfigError
         If a pattern's views are rejected `MAX_REJECTED` times in a row.
     """
-    waiting = [pattern for index in indices for pattern in _patterns(recipe, index)]
-    every, done = list(waiting), dict[tuple[int, int], Exposure]()
+    every = [pattern for index in indices for pattern in drawn_patterns(recipe, index)]
+    done = dict[tuple[int, int], Exposure]()
+    for patterns, objects in sound_objects(every, device, together, dtype):
+        for pattern, exposure in zip(patterns, _expose(objects, recipe), strict=True):
+            done[pattern.index, pattern.number] = exposure
+    each = range(recipe.sampling.patterns_per_particle)
+    rejected = {index: sum(pattern.rejected for pattern in every if pattern.index == index) for index in indices}
+    return [Simulated(index, [done[index, number] for number in each], rejected[index]) for index in indices]
+
+
+def sound_objects(
+    patterns: Sequence[PatternDraw], device: str = "cpu", together: int = 1, dtype: torch.dtype = torch.float32
+) -> Iterator[tuple[list[PatternDraw], Objects]]:
+    """Yield objects of patterns of one grid, a few at once and not in order, drawn again where sampled too coarsely.
+
+    Parameters
+    ----------
+    patterns
+        What is to be made.
+    device, together, dtype
+        As for `simulate`.
+
+    Raises
+    ------
+    ConfigError
+        As `simulate` does.
+    """
+    waiting = list(patterns)
     while waiting:
         batch, waiting = waiting[:together], waiting[together:]
-        objects = make_objects([pattern.draw() for pattern in batch], recipe.sampling.grid, device, dtype)
+        objects = make_objects([pattern.draw() for pattern in batch], batch[0].recipe.sampling.grid, device, dtype)
         sound = objects.oversampling.min(axis=1) >= MIN_OVERSAMPLING
         for row in np.flatnonzero(~sound):
             batch[row].reject()
             waiting.insert(0, batch[row])
-        for place, exposure in _expose(objects, np.flatnonzero(sound), recipe).items():
-            done[batch[place].index, batch[place].number] = exposure
-    each = range(recipe.sampling.patterns_per_particle)
-    rejected = {index: sum(pattern.rejected for pattern in every if pattern.index == index) for index in indices}
-    return [Simulated(index, [done[index, number] for number in each], rejected[index]) for index in indices]
+        if sound.any():
+            rows = np.flatnonzero(sound)
+            yield [batch[row] for row in rows], objects.select(rows)
 
 
 def pattern_steps(recipe: SimulateRecipe, index: int) -> Steps:
@@ -182,7 +206,7 @@ def pattern_steps(recipe: SimulateRecipe, index: int) -> Steps:
     ConfigError
         As `simulate` does.
     """
-    pattern, n = _patterns(recipe, index)[0], recipe.sampling.grid
+    pattern, n = drawn_patterns(recipe, index)[0], recipe.sampling.grid
     while True:
         draw = pattern.draw()
         objects = make_objects([draw], n)
@@ -191,7 +215,7 @@ def pattern_steps(recipe: SimulateRecipe, index: int) -> Steps:
         pattern.reject()
     sharp = replace(draw.particle, edge=1e-3, noise=0.0)
     body = (make_objects([Draw(sharp, draw.view)], n, box=objects.occupancy.shape[-1]).occupancy >= 0.5).float()
-    intensity = _expose(objects, np.array([0]), recipe)[0].intensity
+    intensity = _expose(objects, recipe)[0].intensity
     noise = generator(recipe.campaign, recipe.seed, index, "detector")
     detected = detect(intensity, recipe.detector, noise, recipe.task)
     phase = torch.where(objects.occupancy >= 0.5, objects.phase, 0.0)
@@ -207,33 +231,31 @@ def pattern_steps(recipe: SimulateRecipe, index: int) -> Steps:
     )
 
 
-def _patterns(recipe: SimulateRecipe, index: int) -> list[_Pattern]:
+def drawn_patterns(recipe: SimulateRecipe, index: int) -> list[PatternDraw]:
+    """Draw a particle of a campaign, and return its patterns, which are yet to be made."""
     particle = draw_particle(recipe.body, index, generator(recipe.campaign, recipe.seed, index, "body"))
     number = recipe.sampling.patterns_per_particle
     particles = [particle] * number
     if recipe.body.phase_steps and particle.kind != "none":
         particles = [replace(particle, phase_range=span) for span in np.linspace(*recipe.body.phase_range, number)]
-    return [_Pattern(recipe, index, k, each) for k, each in enumerate(particles)]
+    return [PatternDraw(recipe, index, k, each) for k, each in enumerate(particles)]
 
 
-def _expose(objects: Objects, rows: NDArray[np.intp], recipe: SimulateRecipe) -> dict[int, Exposure]:
-    """Return the exposures of some of the objects, by their row."""
-    if not len(rows):
-        return {}
-    kept = objects.select(rows)
-    amplitude = kept.amplitude(recipe.sampling.grid)
+def _expose(objects: Objects, recipe: SimulateRecipe) -> list[Exposure]:
+    """Return the exposures of objects."""
+    amplitude = objects.amplitude(recipe.sampling.grid)
     intensity = (amplitude.real.square() + amplitude.imag.square()).cpu().numpy()
     rsp = torch.angle(amplitude).cpu().numpy() if recipe.task == "phase" else None
-    return {
-        int(row): Exposure(
-            intensity[place],
-            None if rsp is None else rsp[place],
-            kept.oversampling[place],
-            float(kept.phase_range[place]),
-            float(kept.gradient[place]),
+    return [
+        Exposure(
+            intensity[row],
+            None if rsp is None else rsp[row],
+            objects.oversampling[row],
+            float(objects.phase_range[row]),
+            float(objects.gradient[row]),
         )
-        for place, row in enumerate(rows)
-    }
+        for row in range(len(intensity))
+    ]
 
 
 def _embed(boxes: torch.Tensor, n: int) -> FloatArray:

@@ -67,8 +67,6 @@ class Trial:
         Told the cycles just done.
     device
         Where to compute.
-    threads
-        Of the processor.
     """
 
     def __init__(
@@ -80,13 +78,12 @@ class Trial:
         seed: int,
         progress: Progress = lambda cycles: None,
         device: str = "cpu",
-        threads: int = 1,
     ) -> None:
         mask = np.zeros(counts.shape, bool)
         free = free_voxels(counts.shape, mask, generator("phasing methods", seed, "free"))
         self.pattern = Pattern(np.asarray(counts, np.float32), mask, free)
         self._truth, self._config, self._seed = object_of(counts, phase), config, seed
-        self._phase = partial(iterative.phase, report=progress, device=device, threads=threads)
+        self._phase = partial(iterative.phase, report=progress, device=device)
 
     def iterative(self) -> Score:
         """Phase by `ITERATIVE_METHODS`; objects of runs that diverged have an accuracy and an overlap of 0."""

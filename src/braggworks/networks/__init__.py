@@ -12,6 +12,7 @@ from braggworks.networks.block_rsp_unet_3d import BlockRspUNet3D
 from braggworks.networks.msd_net_2d import MSDNet2D
 from braggworks.networks.patch_inpainter_3d import PatchInpainter3D
 from braggworks.networks.plane_network import PlaneNetwork
+from braggworks.networks.rsp_cascade_3d import RspCascade3D
 from braggworks.networks.rsp_patches_3d import RspPatches3D
 from braggworks.networks.rsp_unet_2d import RspUNet2D
 from braggworks.networks.rsp_unet_3d import RspUNet3D
@@ -42,6 +43,7 @@ PHASE_NETWORKS: dict[str, Callable[[NetworkConfig], RspNetwork]] = {
     "rsp_unet_3d": RspUNet3D.from_config,
     "block_rsp_unet_3d": BlockRspUNet3D.from_config,
     "rsp_patches_3d": RspPatches3D.from_config,
+    "rsp_cascade_3d": RspCascade3D.from_config,
 }
 
 NETWORKS: dict[str, Callable[[NetworkConfig], Network]] = {**GAP_NETWORKS, **PHASE_NETWORKS}

@@ -26,6 +26,9 @@ class Network(nn.Module):
     memory_format: ClassVar[torch.memory_format] = torch.channels_last_3d
     """Memory order in which its convolutions are fastest."""
 
+    stored: ClassVar[torch.dtype] = torch.float32
+    """What its trained weights are rounded to, in files; it computes in float32."""
+
     def parameter_count(self) -> int:
         """Return the number of trained parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
@@ -91,18 +94,21 @@ class PatchPhaseNetwork(RspNetwork):
 class PhaseNetwork(RspNetwork):
     """Finds the reciprocal-space phase of whole patterns."""
 
-    @abstractmethod
-    def forward(self, values: Tensor) -> Tensor:
-        """Return phases in radians, of any whole turn.
+    def phases_by_stage(self, values: Tensor, counts: Tensor) -> Tensor:
+        """Return phases in radians, of any whole turn, each stage's better than the one's before; most have one stage.
 
         Parameters
         ----------
         values
             log(1 + counts), scaled to [0, 1] pattern by pattern, the peak at voxel n//2: (batch, 1, z, y, x), or
             (batch, 1, y, x) in two dimensions.
+        counts
+            The same shape; for networks that need the measured moduli as they are.
 
         Returns
         -------
         Tensor
-            Of the same shape; for patterns whose object is centred.
+            (stages, batch, 1, z, y, x), or (stages, batch, 1, y, x); for patterns whose object is centred.
         """
+        phases: Tensor = self(values)
+        return phases[None]

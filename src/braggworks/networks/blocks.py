@@ -14,7 +14,9 @@ BLOCK = 4
 """Voxels per axis of a block."""
 
 _VOXELS = BLOCK**3
-_GROUPS = 8
+GROUPS = 8
+"""Of group normalisation; channels are multiples."""
+
 _SLOPE = 0.1  # of LeakyReLU
 
 
@@ -36,39 +38,40 @@ class BlockUNet3D(nn.Module):
 
     def __init__(self, inputs: int, levels: Sequence[int], width: float = 1.0) -> None:
         super().__init__()
-        levels = [_GROUPS * max(1, round(channels * width / _GROUPS)) for channels in levels]
+        levels = [group_multiple(channels, width) for channels in levels]
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         channels = inputs * _VOXELS + 3
         for outputs in levels:
-            self.encoder.append(_Pair(channels, outputs))
+            self.encoder.append(BlockPair(channels, outputs))
             channels = outputs
         for outputs in levels[-2::-1]:
-            self.decoder.append(_Pair(channels + outputs, outputs))
+            self.decoder.append(BlockPair(channels + outputs, outputs))
             channels = outputs
         self.head = nn.Conv3d(channels, 2 * _VOXELS, 3, padding=1)
 
     def forward(self, values: Tensor) -> Tensor:
         """Return angles in radians, (batch, 1, z, y, x), of arrays (batch, inputs, z, y, x)."""
-        skips = [self.encoder[0](_with_places(_to_blocks(values)))]
+        skips = [self.encoder[0](_with_places(to_blocks(values, BLOCK)))]
         for block in self.encoder[1:]:
             skips.append(block(F.max_pool3d(skips[-1], 2)))
         x = skips.pop()
         for block in self.decoder:
             x = block(torch.cat([F.interpolate(x, scale_factor=2), skips.pop()], 1))
         real, imaginary = self.head(x).float().split(_VOXELS, 1)
-        return angle(_from_blocks(real), _from_blocks(imaginary))
+        return angle(from_blocks(real, BLOCK), from_blocks(imaginary, BLOCK))
 
 
-class _Pair(nn.Module):
+class BlockPair(nn.Module):
     """Two convolutions beside what they are added to."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.first = nn.Conv3d(inputs, outputs, 3, padding=1)
         self.second = nn.Conv3d(outputs, outputs, 3, padding=1)
-        self.norms = nn.ModuleList(nn.GroupNorm(_GROUPS, outputs) for _ in range(2))
+        self.norms = nn.ModuleList(nn.GroupNorm(GROUPS, outputs) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return as many channels as it has outputs."""
         if max(x.shape[2:]) > 2 or x.device.type != "cpu":
             return self._both(x)
         # In bfloat16, the weights' gradient on 2 x 2 x 2 voxels is read from memory that nobody wrote (torch 2.13).
@@ -81,20 +84,25 @@ class _Pair(nn.Module):
         return result
 
 
-def _to_blocks(x: Tensor) -> Tensor:
-    """Return (batch, channel and voxel of the block, z, y, x) of (batch, channel, 4z, 4y, 4x)."""
+def group_multiple(channels: int, width: float) -> int:
+    """Return a channel count times `width`, to a multiple of `GROUPS` and no less."""
+    return GROUPS * max(1, round(channels * width / GROUPS))
+
+
+def to_blocks(x: Tensor, edge: int) -> Tensor:
+    """Return (batch, channel and voxel of the block, z, y, x) of (batch, channel, edge z, edge y, edge x)."""
     batch, channels, *size = x.shape
-    z, y, x_ = (n // BLOCK for n in size)
-    blocks = x.reshape(batch, channels, z, BLOCK, y, BLOCK, x_, BLOCK).permute(0, 1, 3, 5, 7, 2, 4, 6)
-    return blocks.reshape(batch, channels * _VOXELS, z, y, x_).contiguous(memory_format=torch.channels_last_3d)
+    z, y, x_ = (n // edge for n in size)
+    blocks = x.reshape(batch, channels, z, edge, y, edge, x_, edge).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    return blocks.reshape(batch, channels * edge**3, z, y, x_).contiguous(memory_format=torch.channels_last_3d)
 
 
-def _from_blocks(x: Tensor) -> Tensor:
-    """Return (batch, 1, 4z, 4y, 4x) of (batch, voxel of the block, z, y, x)."""
-    batch, _, *size = x.shape
+def from_blocks(x: Tensor, edge: int) -> Tensor:
+    """Return (batch, channel, edge z, edge y, edge x), the inverse of `to_blocks`."""
+    batch, channels, *size = x.shape
     z, y, x_ = size
-    whole = x.reshape(batch, BLOCK, BLOCK, BLOCK, z, y, x_).permute(0, 4, 1, 5, 2, 6, 3)
-    return whole.reshape(batch, 1, *(BLOCK * n for n in size))
+    whole = x.reshape(batch, -1, edge, edge, edge, z, y, x_).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return whole.reshape(batch, channels // edge**3, *(edge * n for n in size))
 
 
 def _with_places(x: Tensor) -> Tensor:

@@ -101,8 +101,8 @@ class Phaser:
             return stitch(self.network, counts)
         assert isinstance(self.network, PhaseNetwork)  # noqa: S101
         with torch.inference_mode():
-            found: Tensor = self.network(phase_values(counts)[None, None])
-        return found[0, 0]
+            stages = self.network.phases_by_stage(phase_values(counts)[None, None], counts[None, None])
+        return stages[-1, 0, 0]
 
 
 def load_phaser(path: str | Path, device: str = "cpu") -> Phaser:

@@ -24,12 +24,17 @@ Objective = tuple[Callable[[Any], Tensor], Callable[[Tensor, Any], Tensor]]
 
 
 def objective(network: Network, config: TrainingConfig) -> Objective:
-    """Return two functions: a batch's prediction, and, in float32, the mean loss of a prediction and its batch."""
+    """Return two functions: a batch's prediction, and, in float32, the mean loss of a prediction and its batch.
+
+    In training, the loss of a network in stages is the mean over them; else, it is that of the last one.
+    """
     if isinstance(network, PhaseNetwork):
         loss = config.phase_loss or PhaseLossConfig()
         return (
-            lambda batch: network(batch.values),
-            lambda prediction, batch: phase_loss(prediction, batch.truth, batch.counts, loss).mean(),
+            lambda batch: network.phases_by_stage(batch.values, batch.counts)[0 if network.training else -1 :],
+            lambda stages, batch: torch.stack(
+                [phase_loss(phases, batch.truth, batch.counts, loss).mean() for phases in stages]
+            ).mean(),
         )
     if isinstance(network, PatchPhaseNetwork):
         weighting = (config.phase_loss or PhaseLossConfig()).weighting

@@ -133,10 +133,20 @@ class Samples(Dataset[Sample]):
         FileError
             If a shard is missing or damaged.
         """
+        yield from self._loaded(epoch, order, shares, _stack)
+
+    def _loaded(
+        self,
+        epoch: int,
+        order: NDArray[np.int64],
+        shares: Callable[[NDArray[np.int64]], Iterable[NDArray[np.int64]]],
+        collate: Callable[[list[Any]], Any],
+    ) -> Iterator[Any]:
+        """Yield what `collate` makes of the samples of each batch."""
         loader = DataLoader(
             self,
             batch_sampler=list(self.keys(epoch, order, shares(order))),
-            collate_fn=_stack,
+            collate_fn=collate,
             num_workers=self._readers if len(order) else 0,
             worker_init_fn=_keep_reading,
             generator=torch.Generator(),

@@ -1,0 +1,108 @@
+"""Training samples that are simulated while training, so that no pattern is seen twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from braggworks.datasets.reader import SampleDataset
+from braggworks.diffraction.simulation import PatternDraw, drawn_patterns, sound_objects
+from braggworks.errors import ConfigError
+from braggworks.recipes import SimulateRecipe
+from braggworks.seeds import generator, identity_digest
+from braggworks.training.normalisation import phase_values
+from braggworks.training.phase_samples import PhaseSample
+from braggworks.training.samples import Samples
+
+_SEEDS = 2**31
+
+
+class SimulatedSamples(Samples):
+    """Patterns of a release's campaigns with other seeds, which nobody has seen, in every epoch.
+
+    Sample i of epoch e is the particle of sample i of the split, of a campaign that differs from its own by its seed
+    alone, made from the training's seed and e. Bodies are drawn by the reading processes; objects, patterns and noise
+    are computed where the network is trained. Patterns depend on the device to rounding, their noise altogether.
+
+    Parameters
+    ----------
+    patches
+        The split, of the task phase, of patterns that are whole samples.
+    seed
+        The training's seed.
+    device
+        Where to compute.
+    readers
+        Processes that draw ahead of training; 0 to draw when a batch is needed.
+
+    Raises
+    ------
+    ConfigError
+        If a campaign's samples are parts of patterns, or its detector has bad pixels.
+    """
+
+    def __init__(self, patches: SampleDataset, *, seed: int, device: torch.device, readers: int = 2) -> None:
+        self._patches, self._split, self._training_seed, self._device = patches, patches, seed, device
+        self._readers, self._pin = readers, False
+        self._recipes = {entry.name: _recipe(entry.name, entry.provenance) for entry in patches.manifest.campaigns}
+
+    def __getitem__(self, key: tuple[int, ...]) -> PatternDraw:  # type: ignore[override]
+        """Return the sample as it was drawn."""
+        epoch, index = key
+        campaign, particle = str(self._split.campaigns[index]), int(self._split.particles[index])
+        recipe = self._recipes[campaign]
+        seed = identity_digest("simulated samples", self._training_seed, recipe.seed, epoch) % _SEEDS
+        return drawn_patterns(recipe.model_copy(update={"seed": seed}), particle)[0]
+
+    def batches(  # type: ignore[override]
+        self,
+        epoch: int,
+        order: NDArray[Any],
+        shares: Callable[[NDArray[Any]], Iterable[NDArray[Any]]],
+    ) -> Iterator[PhaseSample]:
+        """Yield the batches; see `Samples.batches`."""
+        for draws in self._loaded(epoch, order, shares, list):
+            yield self._made(draws)
+
+    def _made(self, draws: Sequence[PatternDraw]) -> PhaseSample:
+        """Return (batch, 1, z, y, x) of what was drawn."""
+        if not draws:
+            return PhaseSample(*[torch.empty(0)] * 3)
+        places = {id(draw): place for place, draw in enumerate(draws)}
+        grid = draws[0].recipe.sampling.grid
+        found: list[tuple[Tensor, Tensor]] = [(torch.empty(0), torch.empty(0))] * len(draws)
+        for kept, objects in sound_objects(draws, str(self._device), len(draws)):
+            for draw, amplitude in zip(kept, objects.amplitude(grid), strict=True):
+                found[places[id(draw)]] = (self._counted(draw, amplitude), torch.angle(amplitude))
+        counts, truth = (torch.stack(parts)[:, None] for parts in zip(*found, strict=True))
+        return PhaseSample(torch.stack([phase_values(each) for each in counts]), truth, counts)
+
+    def _counted(self, draw: PatternDraw, amplitude: Tensor) -> Tensor:
+        """Return what the detector counts: a photon budget, log-uniform, and Poisson noise."""
+        recipe = draw.recipe
+        rng = generator(recipe.campaign, recipe.seed, draw.index, "detector")
+        photons = float(np.exp(rng.uniform(*np.log(recipe.detector.total_counts))))
+        expected = amplitude.real.square() + amplitude.imag.square()
+        noise = torch.Generator(self._device).manual_seed(int(rng.integers(_SEEDS)))
+        return torch.poisson(expected * (photons / expected.sum()), generator=noise)
+
+
+def _recipe(name: str, provenance: Sequence[dict[str, Any]]) -> SimulateRecipe:
+    found = [entry["recipe"] for entry in provenance if entry["stage"] == "simulate"]
+    recipe = SimulateRecipe.model_validate(found[-1]) if found else None
+    if recipe is None or recipe.patches.size != recipe.sampling.grid or recipe.patches.per_pattern != 1:
+        raise ConfigError(
+            f"training.simulate needs campaigns of shape3d or polygon2d whose samples are whole patterns, and {name} "
+            "is none: leave it out, or set patches.size to sampling.grid and patches.per_pattern to 1."
+        )
+    if recipe.detector.dead_fraction or recipe.detector.hot_fraction:
+        raise ConfigError(
+            f"training.simulate knows detectors without bad pixels only: leave it out, or set detector.dead_fraction "
+            f"and detector.hot_fraction of {name} to 0."
+        )
+    return recipe
