@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 SEED = 0
 
 
-def compare(sweep: PhasingSweep, args: argparse.Namespace) -> xr.Dataset:
-    """Phase the patterns of a shard by every method, or go on with it.
+def compare(sweep: PhasingSweep, args: argparse.Namespace) -> xr.Dataset | None:
+    """Phase the patterns of a shard by every method, or go on with it; None as long as some part is not done.
 
     Raises
     ------
@@ -54,10 +54,12 @@ def compare(sweep: PhasingSweep, args: argparse.Namespace) -> xr.Dataset:
             trial = Trial(counts[number], phases[number], config, seed=SEED + number, **how)
             return trial.iterative() if part == "iterative" else trial.network(phaser)
 
-        for part in costs:
+        for part in [args.part] if args.part else costs:
             left = range(len(state.scores[part]), len(counts))
             for score in _in_threads(partial(scored, part), left, args.threads):
                 state.add(part, score)
+    if any(len(scores) < len(counts) for scores in state.scores.values()):
+        return None
     scores = [joined(state.scores["network"][k], state.scores["iterative"][k]) for k in range(len(counts))]
     data = methods_dataset(scores, columns["phase_range"], columns["particle"], sweep.groups, SEED)
     return data.assign_attrs(campaign=sweep.campaign, starts=config.starts, cycles=cycles)

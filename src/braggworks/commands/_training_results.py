@@ -106,7 +106,8 @@ def _card(
         "data": {
             "release": train.manifest.release,
             "manifest_sha256": sha256_of(args.manifest),
-            "samples": {name: len(split) for name, split in splits.items()},
+            "samples": {"train": _samples(config, train), "validation": len(splits["validation"])},
+            "simulated": bool(config.simulate),
         },
         "seed": config.seed,
         "recipe": recipe.model_dump(mode="json"),
@@ -122,7 +123,7 @@ def _card(
         "torch": torch.__version__,
         "seconds": progress.seconds,
         "reading_seconds": progress.reading_seconds,
-        "patches_per_second": len(train) * progress.epoch / progress.seconds,
+        "patches_per_second": _samples(config, train) * progress.epoch / progress.seconds,
         "losses": {
             "starting_validation": progress.starting_loss,
             "best_validation": progress.best_loss,
@@ -131,6 +132,11 @@ def _card(
         },
         "limits": _limits(config, train),
     }
+
+
+def _samples(config: TrainingConfig, train: SampleDataset) -> int:
+    """Return the training samples of an epoch."""
+    return config.simulate or len(train)
 
 
 def _widths(config: TrainingConfig, train: SampleDataset) -> tuple[int, int] | None:

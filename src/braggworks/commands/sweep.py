@@ -56,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", required=True, metavar="SAFETENSORS", help="trained weights")
     parser.add_argument("--output", required=True, metavar="NC", help="scores to write, NetCDF")
     parser.add_argument("--state", metavar="JSON", help="file for what is done of a sweep over phase ranges")
+    parser.add_argument(
+        "--part",
+        choices=("iterative", "network"),
+        help="do no more than this of a sweep over phase ranges: the one on processors, say, the other on a GPU, with "
+        "one --state; scores are written when both are done",
+    )
     parser.add_argument("--threads", type=positive_int, default=1, metavar="N", help="processor threads (default: 1)")
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="where phases are found (default: cpu)"
@@ -65,6 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the scores."""
     recipe = read_recipe(args, SweepRecipe)
+    if args.part and not (args.state and isinstance(recipe.sweep, PhasingSweep)):
+        raise ConfigError("--part needs --state, and a sweep of the kind phasing: leave it out, or add --state.")
 
     import torch
 
@@ -86,7 +94,10 @@ def run(args: argparse.Namespace) -> None:
         case PhasingSweep():
             from braggworks.commands._phasing_sweep import compare
 
-            data = compare(recipe.sweep, args)
+            found = compare(recipe.sweep, args)
+            if found is None:
+                return
+            data = found
         case ShellSweep():
             from braggworks.commands._shell_sweep import score_stitched
 

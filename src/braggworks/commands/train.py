@@ -177,7 +177,8 @@ def _samples(trainer: Trainer, split: SampleDataset, name: str, in_memory: bool)
     if config.simulate and name == "train":
         from braggworks.training.simulated_samples import SimulatedSamples
 
-        return SimulatedSamples(split, seed=config.seed, device=trainer.device, readers=config.readers)
+        how = {"seed": config.seed, "device": trainer.device, "readers": config.readers}
+        return SimulatedSamples(split.manifest, config.simulate, **how)
     if config.phase_loss:
         kind = PhasePatches if config.network.name == "rsp_patches_3d" else PhaseSamples
         return kind(split, config.phase_loss, seed=seed, **how)

@@ -135,11 +135,14 @@ class TrainingConfig(Model):
         exclude_if=lambda value: value is None,
         description="Of networks with rsp in their name; {} for its defaults.",
     )
-    simulate: bool = Field(
-        False,
-        exclude_if=lambda value: not value,
-        description="Simulate the training samples while training, from the release's campaigns with another seed in "
-        "every epoch, in place of reading those of its train split; for whole patterns of the task phase.",
+    simulate: int | None = Field(
+        None,
+        ge=1,
+        le=2**31,
+        exclude_if=lambda value: value is None,
+        description="Simulate this many training samples anew in every epoch while training, from the release's "
+        "campaigns with other seeds, in place of reading those of its train split; for whole patterns of the task "
+        "phase. Left out, the shards are read.",
     )
     epochs: int = Field(100, ge=1, le=100_000, description="Passes over the training samples.")
     batch_size: int = Field(32, ge=1, le=65_536, description="Samples per optimiser step, of all processes together.")

@@ -19,6 +19,7 @@ from braggworks.phase_losses import (
     weighted_cosine,
 )
 from braggworks.training.phase_patches import PhasePatch
+from braggworks.training.phase_samples import PhaseSample
 
 Objective = tuple[Callable[[Any], Tensor], Callable[[Tensor, Any], Tensor]]
 
@@ -26,15 +27,13 @@ Objective = tuple[Callable[[Any], Tensor], Callable[[Tensor, Any], Tensor]]
 def objective(network: Network, config: TrainingConfig) -> Objective:
     """Return two functions: a batch's prediction, and, in float32, the mean loss of a prediction and its batch.
 
-    In training, the loss of a network in stages is the mean over them; else, it is that of the last one.
+    In training, the loss of a network in stages is a mean over them, `staged_loss`; else, it is that of the last one.
     """
     if isinstance(network, PhaseNetwork):
         loss = config.phase_loss or PhaseLossConfig()
         return (
             lambda batch: network.phases_by_stage(batch.values, batch.counts)[0 if network.training else -1 :],
-            lambda stages, batch: torch.stack(
-                [phase_loss(phases, batch.truth, batch.counts, loss).mean() for phases in stages]
-            ).mean(),
+            lambda stages, batch: staged_loss(stages, batch, loss),
         )
     if isinstance(network, PatchPhaseNetwork):
         weighting = (config.phase_loss or PhaseLossConfig()).weighting
@@ -47,6 +46,13 @@ def objective(network: Network, config: TrainingConfig) -> Objective:
         lambda batch: network.fill(batch.values, batch.mask),
         lambda prediction, batch: inpainting_loss(prediction, batch.truth, batch.mask, config.loss),
     )
+
+
+def staged_loss(stages: Tensor, batch: PhaseSample, config: PhaseLossConfig) -> Tensor:
+    """Return the mean loss of phases (stages, batch, 1, ...) over batch and stages, which weigh 1, 2, 3 and so on."""
+    losses = [phase_loss(phases, batch.truth, batch.counts, config).mean() for phases in stages]
+    total = sum(number * loss for number, loss in enumerate(losses, 1))
+    return torch.as_tensor(total) * (2 / (len(losses) * (len(losses) + 1)))
 
 
 def patch_loss(prediction: Tensor, patch: PhasePatch, weighting: Weighting) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from braggworks.datasets.reader import SampleDataset
+from braggworks.datasets.manifests import Manifest
 from braggworks.diffraction.simulation import PatternDraw, drawn_patterns, sound_objects
 from braggworks.errors import ConfigError
 from braggworks.recipes import SimulateRecipe
@@ -25,14 +26,16 @@ _SEEDS = 2**31
 class SimulatedSamples(Samples):
     """Patterns of a release's campaigns with other seeds, which nobody has seen, in every epoch.
 
-    Sample i of epoch e is the particle of sample i of the split, of a campaign that differs from its own by its seed
-    alone, made from the training's seed and e. Bodies are drawn by the reading processes; objects, patterns and noise
+    The samples of an epoch are particles of the campaigns that are not held out, in turn, with seeds that are made from
+    the campaign's, the training's and the epoch. Bodies are drawn by the reading processes; objects, patterns and noise
     are computed where the network is trained. Patterns depend on the device to rounding, their noise altogether.
 
     Parameters
     ----------
-    patches
-        The split, of the task phase, of patterns that are whole samples.
+    manifest
+        Of a release of the task phase, whose samples are whole patterns.
+    number
+        Samples of an epoch.
     seed
         The training's seed.
     device
@@ -46,15 +49,20 @@ class SimulatedSamples(Samples):
         If a campaign's samples are parts of patterns, or its detector has bad pixels.
     """
 
-    def __init__(self, patches: SampleDataset, *, seed: int, device: torch.device, readers: int = 2) -> None:
-        self._patches, self._split, self._training_seed, self._device = patches, patches, seed, device
+    def __init__(self, manifest: Manifest, number: int, *, seed: int, device: torch.device, readers: int = 2) -> None:
+        self._number, self._training_seed, self._device = number, seed, device
         self._readers, self._pin = readers, False
-        self._recipes = {entry.name: _recipe(entry.name, entry.provenance) for entry in patches.manifest.campaigns}
+        self._recipes = [
+            _recipe(entry.name, entry.provenance) for entry in manifest.campaigns if entry.name not in manifest.held_out
+        ]
+
+    def __len__(self) -> int:
+        return self._number
 
     def __getitem__(self, key: tuple[int, ...]) -> PatternDraw:  # type: ignore[override]
         """Return the sample as it was drawn."""
         epoch, index = key
-        campaign, particle = str(self._split.campaigns[index]), int(self._split.particles[index])
+        particle, campaign = divmod(index, len(self._recipes))
         recipe = self._recipes[campaign]
         seed = identity_digest("simulated samples", self._training_seed, recipe.seed, epoch) % _SEEDS
         return drawn_patterns(recipe.model_copy(update={"seed": seed}), particle)[0]
@@ -66,8 +74,19 @@ class SimulatedSamples(Samples):
         shares: Callable[[NDArray[Any]], Iterable[NDArray[Any]]],
     ) -> Iterator[PhaseSample]:
         """Yield the batches; see `Samples.batches`."""
-        for draws in self._loaded(epoch, order, shares, list):
-            yield self._made(draws)
+        loaded = self._loaded(epoch, order, shares, list)
+        if self._device.type == "cpu":
+            yield from map(self._made, loaded)
+            return
+        # One batch ahead: while a step waits for the GPU, the next batch's many small operations are sent there.
+        with ThreadPoolExecutor(1) as pool:
+            ahead: Future[PhaseSample] | None = None
+            for draws in loaded:
+                before, ahead = ahead, pool.submit(self._made, draws)
+                if before:
+                    yield before.result()
+            if ahead:
+                yield ahead.result()
 
     def _made(self, draws: Sequence[PatternDraw]) -> PhaseSample:
         """Return (batch, 1, z, y, x) of what was drawn."""
