@@ -18,6 +18,7 @@ _EDGE = 2  # voxels per axis of a block of the object, whose voxels are channels
 _BOX = 5, 8  # share of the grid's axes that an object may fill; sampled twice, it fills half
 _LEVELS = (96, 128, 128)
 _FILLED = 0.1  # share of the box that an object fills, about: moduli are scaled to near 1
+_FURTHER = 2  # times as many stages in use as in training
 _LEAST = 1e-4  # squared modulus, below which an amplitude has no phase
 
 
@@ -35,7 +36,8 @@ class RspCascade3D(PhaseNetwork):
     width
         Factor on all channel counts, in multiples of 8.
     stages
-        How often the object is refined.
+        How often the object is refined in training; in use it is refined twice as often, because the stages after those
+        that were trained still bring it nearer.
     """
 
     multiple: ClassVar[int] = BlockRspUNet3D.multiple
@@ -59,7 +61,7 @@ class RspCascade3D(PhaseNetwork):
         with torch.autocast(values.device.type, enabled=False):
             wave = torch.polar(modulus, phases[0])
         before = None
-        for _ in range(self.stages):
+        for _ in range(self.stages if self.training else _FURTHER * self.stages):
             with torch.autocast(values.device.type, enabled=False):
                 projected = _object(wave)
                 before = projected if before is None else before

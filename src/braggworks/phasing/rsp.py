@@ -35,7 +35,7 @@ Complex = NDArray[np.complexfloating[Any, Any]]
 _SMOOTH_PX = 1.5
 _LEVEL = 0.12  # of the largest smoothed modulus; ER takes more away than it adds
 
-SHIPPED = Path(str(files("braggworks"))) / "weights" / "block_rsp_unet_3d" / "weights.safetensors"
+SHIPPED = Path(str(files("braggworks"))) / "weights" / "rsp_cascade_3d" / "weights.safetensors"
 """Weights that come with the package; their card lies beside them."""
 
 
