@@ -48,7 +48,11 @@ class NetworkConfig(Model):
     )
 
     stages: int = Field(
-        6, ge=1, le=100, exclude_if=lambda value: value == 6, description="Refinements of rsp_cascade_3d's phases in training."
+        6,
+        ge=1,
+        le=100,
+        exclude_if=lambda value: value == 6,
+        description="Refinements of rsp_cascade_3d's phases in training.",
     )
 
     @model_validator(mode="after")
