@@ -129,7 +129,7 @@ def _training_seconds(config: Config, training: TrainingConfig) -> float:
     campaigns = map(config.campaign, config.release(training.release).campaigns)
     samples = sum(each.count * _patterns_per_particle(each) * each.patches.per_pattern for each in campaigns)
     each = SECONDS_PER_PATCH_AT_FULL_WIDTH if training.slabs is None else SECONDS_PER_SLAB
-    return training.epochs * samples * each * training.network.width
+    return training.epochs * (training.simulate or samples) * each * training.network.width
 
 
 def _sweep_seconds(config: Config, name: str) -> float:

@@ -108,10 +108,10 @@ def to_blocks(x: Tensor, edge: int) -> Tensor:
 
 def from_blocks(x: Tensor, edge: int) -> Tensor:
     """Return (batch, channel, edge z, edge y, edge x), the inverse of `to_blocks`."""
-    batch, channels, *size = x.shape
-    z, y, x_ = size
-    whole = x.reshape(batch, -1, edge, edge, edge, z, y, x_).permute(0, 1, 5, 2, 6, 3, 7, 4)
-    return whole.reshape(batch, channels // edge**3, *(edge * n for n in size))
+    batch, voxels, *size = x.shape
+    channels, (z, y, x_) = voxels // edge**3, size
+    whole = x.reshape(batch, channels, edge, edge, edge, z, y, x_).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return whole.reshape(batch, channels, *(edge * n for n in size))
 
 
 def _with_places(x: Tensor) -> Tensor:
