@@ -54,7 +54,7 @@ BENCHMARKS = {
 }
 
 # Settings of the environment that change what is measured.
-SETTINGS = ("BRAGGWORKS_WEIGHTS", "BRAGGWORKS_KINDS", "BRAGGWORKS_SIDES")
+SETTINGS = ("BRAGGWORKS_WEIGHTS", "BRAGGWORKS_KINDS", "BRAGGWORKS_SIDES", "BRAGGWORKS_DEVICE")
 
 # Half an hour each, or in need of root: run where they are named.
 NAMED = (

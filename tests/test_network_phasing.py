@@ -193,6 +193,21 @@ def test_a_stopped_comparison_goes_on(comparison: tuple[Path, list[str]], capsys
     assert other.scores["iterative"]
 
 
+def test_parts_are_done_apart(comparison: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, command = comparison
+    apart = [each.replace("state.json", "apart.json").replace("few.nc", "apart.nc") for each in command]
+    assert main([*apart, "--part", "iterative"]) == 0
+    assert "run again with the other --part" in capsys.readouterr().out
+    assert not (folder / "apart.nc").exists()
+    assert main([*apart, "--part", "network"]) == 0
+    assert (folder / "apart.nc").exists()
+    assert main([*command[:-2], "--part", "network"]) != 0
+    assert "--part needs --state" in capsys.readouterr().err
+    if not torch.cuda.is_available():
+        assert main([*command, "--device", "cuda"]) != 0
+        assert "torch sees no GPU" in capsys.readouterr().err
+
+
 def test_the_shipped_network_is_better_than_no_phase() -> None:
     phaser = load_phaser(SHIPPED)
     assert phaser.shape == (64, 64, 64)

@@ -76,6 +76,9 @@ def run(args: argparse.Namespace) -> None:
 
     import torch
 
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device is cuda and torch sees no GPU: leave it out, or run where there is one.")
+
     from braggworks.files import atomic_path
     from braggworks.inpainting.model import load_inpainter
 
@@ -96,6 +99,7 @@ def run(args: argparse.Namespace) -> None:
 
             found = compare(recipe.sweep, args)
             if found is None:
+                print(f"{args.state}: this part is done; run again with the other --part, or without, for the scores.")
                 return
             data = found
         case ShellSweep():
