@@ -40,6 +40,6 @@ fi
 uv=$(envs/uv.sh)
 echo "making the environment $folder" >&2
 "$uv" venv --quiet --clear --python $python --system-site-packages "$folder"
-"$uv" pip install --quiet --python "$folder/bin/python" --requirement envs/pynx.txt
+"$uv" pip install --quiet --compile-bytecode --python "$folder/bin/python" --requirement envs/pynx.txt
 "$uv" pip install --quiet --python "$folder/bin/python" --no-deps --editable .
 touch "$folder/.ready"
