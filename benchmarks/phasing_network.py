@@ -1,9 +1,10 @@
 """The network for phases that comes with the package: its loss on strongly strained particles, and what it saves.
 
 The loss is that of held-out patterns of config/phases.yaml, one campaign for each kind of phase, of those whose phase
-spans 2 pi or more; all are oversampled more than twice. The time is that of one pattern of 64^3: the network, its
-object, and 300 cycles of ER, with the weights read from the disk, against 60 random starts of the published 400 HIO,
-1000 RAAR and 300 ER, on one thread. BRAGGWORKS_WEIGHTS names other weights.
+spans 2 pi or more; all are oversampled more than twice. Beside it stands that of the first stage of a cascade, and how
+far surfaces of equal phase are spheres, which networks prefer (thesis, Fig. 4.50). The time is that of one pattern of
+64^3: the network, its object, and 300 cycles of ER, with the weights read from the disk, against 60 random starts of
+the published 400 HIO, 1000 RAAR and 300 ER, on one thread. BRAGGWORKS_WEIGHTS names other weights.
 """
 
 from __future__ import annotations
@@ -21,19 +22,21 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from braggworks.config import PhasingConfig, load_campaign
 from braggworks.datasets.shards import ShardFiles, read_columns
 from braggworks.evaluation.metrics import cluster_bootstrap
-from braggworks.evaluation.phases import Patterns, score_object, score_phases
+from braggworks.evaluation.phases import Patterns, Phases, score_object, score_phases
 from braggworks.evaluation.phasing_methods import network_start
+from braggworks.networks import RspCascade3D
 from braggworks.phasing import iterative
 from braggworks.phasing.likelihood import free_voxels
 from braggworks.phasing.objects import object_of
 from braggworks.phasing.recipes import schedule_of
-from braggworks.phasing.rsp import SHIPPED, load_phaser
+from braggworks.phasing.rsp import SHIPPED, Phaser, load_phaser
 from braggworks.phasing.schedule import Pattern
 from braggworks.phasing.starts import draw_start
 from braggworks.records import Record
@@ -77,7 +80,9 @@ def _strained(patterns: Patterns) -> Patterns:
 
 def _losses(campaigns: dict[str, Patterns]) -> Iterator[Record]:
     phaser = load_phaser(weights())
-    methods = {"network": phaser.phases, "flat": lambda counts: np.zeros(counts.shape, np.float32)}
+    methods: dict[str, Phases] = {"network": phaser.phases, "flat": lambda counts: np.zeros(counts.shape, np.float32)}
+    if isinstance(phaser.network, RspCascade3D):
+        methods["first_stage"] = Phaser(phaser.network.first, phaser.size).phases
     total = sum(len(patterns.counts) for patterns in campaigns.values())
     cores = len(os.sched_getaffinity(0))
     with (
@@ -96,6 +101,17 @@ def _losses(campaigns: dict[str, Patterns]) -> Iterator[Record]:
         yield _mean(f"phase.wca.high_strain{tail}", np.concatenate(list(found.values())), unit, **beside)
         for kind, values in found.items():
             yield _mean(f"phase.wca.high_strain{tail}.{kind.replace('-', '_')}", values, unit)
+    yield from _symmetry(xr.concat(scores.values(), "pattern"))
+
+
+def _symmetry(scores: xr.Dataset) -> Iterator[Record]:
+    """Yield how far surfaces of equal phase are spheres, true and found ones, and the loss of the first stage."""
+    about = scores["isotropy"].attrs["long_name"]
+    yield _mean("phase.isotropy.truth", scores["true_isotropy"].values, "1", source=about)
+    for method in (name for name in scores["method"].values if name != "flat"):
+        yield _mean(f"phase.isotropy.{method}", scores["isotropy"].sel({"method": method}).values, "1", source=about)
+    if "first_stage" in scores["method"]:
+        yield _mean("phase.wca.high_strain.first_stage", scores["wca"].sel({"method": "first_stage"}).values, "1")
 
 
 def _mean(name: str, values: NDArray[np.float64], unit: str, **beside: Any) -> Record:
