@@ -262,29 +262,36 @@ def _where(work: Work) -> str:
 def _runs(args: argparse.Namespace, config: PhasingConfig, work: Work) -> list[Phased]:
     from tqdm import tqdm
 
-    starts = _starts(args, config, work)
+    device = _device(args, config)
+    starts = _starts(args, config, work, device)
     interval = 0.1 if sys.stderr.isatty() else 5
     total = config.starts * work.schedule.cycles
     with tqdm(total=total, desc="phase", unit="cycle", mininterval=interval) as bar:
         if config.method == "pynx":
             from braggworks.phasing import pynx_process
 
-            device = "cuda" if args.device == "cuda" else "cpu"
             return pynx_process.phase(work.pattern, work.schedule, starts, bar.update, device)
-
-        import torch
 
         from braggworks.phasing import iterative
 
-        gpu = args.device == "cuda" or (args.device == "auto" and torch.cuda.is_available())
-        if not gpu:
-            torch.set_num_threads(args.threads)
-        device = "cuda" if gpu else "cpu"
         return iterative.phase(work.pattern, work.schedule, starts, bar.update, device=device, threads=args.threads)
 
 
-def _starts(args: argparse.Namespace, config: PhasingConfig, work: Work) -> list[Start]:
-    """Return random objects, or those of the network."""
+def _device(args: argparse.Namespace, config: PhasingConfig) -> str:
+    """Return where to compute, and set torch's threads where that is the processor."""
+    if config.method == "pynx":
+        return "cuda" if args.device == "cuda" else "cpu"
+
+    import torch
+
+    if args.device == "cuda" or (args.device == "auto" and torch.cuda.is_available()):
+        return "cuda"
+    torch.set_num_threads(args.threads)
+    return "cpu"
+
+
+def _starts(args: argparse.Namespace, config: PhasingConfig, work: Work, device: str) -> list[Start]:
+    """Return random objects, or those of the network, found on a device."""
     if config.method != "rsp+er":
         from braggworks.phasing.starts import draw_start
 
@@ -294,7 +301,7 @@ def _starts(args: argparse.Namespace, config: PhasingConfig, work: Work) -> list
     from braggworks.phasing.resampling import choose_network_grid
     from braggworks.phasing.rsp import draw_rsp_start, filled, load_phaser
 
-    phaser = load_phaser(args.weights)
+    phaser = load_phaser(args.weights, device)
     ratios = oversampling(work.pattern.counts, work.pattern.mask).likely
     grid = choose_network_grid(filled(work.pattern), ratios, phaser.size)
     threshold = work.schedule.support.threshold[0]
