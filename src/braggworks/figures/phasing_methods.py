@@ -59,9 +59,10 @@ def draw(found: Methods, look: Look) -> Figure:
     """
     figure = new_figure(WIDE_MM, 80)
     left, middle, right = figure.subplots(1, 3)
-    step = 0.1 * float(np.ptp(found.phase_range) or 1) / max(len(found.phase_range), 1)
+    # Side by side, yet so near that they read as one phase range.
+    step = min(0.02, 0.1 / len(found.phase_range)) * float(np.ptp(found.phase_range) or 1)
     for number, name in enumerate(found.methods):
-        x = found.phase_range + step * (number - len(found.methods) / 2)
+        x = found.phase_range + step * (number - (len(found.methods) - 1) / 2)
         mean = found.accuracy[0, number]
         style = {"marker": _MARKERS[number], "color": SERIES[number % len(SERIES)], "label": name}
         left.errorbar(x, mean, yerr=error_bars(found.accuracy[:, number]), capsize=2, **style)
