@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from phasing_inputs import diffract, faceted, pattern_of
@@ -349,6 +353,30 @@ def test_a_machine_without_pynx_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pat
     pattern = pattern_of(faceted())
     with pytest.raises(MissingToolError, match=r"PyNX is not installed .* run `make pynx`"):
         pynx_process.phase(pattern, SHORT, [draw_start(pattern, SHORT, 0, 0)])
+
+
+@pytest.mark.needs_pynx
+def test_an_end_from_outside_leaves_neither_pynx_nor_its_files(tmp_path: Path) -> None:
+    script = (
+        "import sys, numpy as np\n"
+        "from braggworks.phasing import pynx_process\n"
+        "from braggworks.phasing.schedule import Pattern, Schedule, Start, Step, SupportRule\n"
+        "sys.prefix = sys.argv[1]\n"
+        "ones, none = np.ones((40,) * 3, np.complex64), np.zeros((40,) * 3, bool)\n"
+        "schedule = Schedule((Step('ER', 10_000_000),), SupportRule((0.3, 0.3), (1.5, 0.8, 200), period=20))\n"
+        "pattern = Pattern(np.abs(ones).astype(np.float32), none, none)\n"
+        "pynx_process.phase(pattern, schedule, [Start(ones, ~none, 0.3)], lambda cycles: print(cycles, flush=True))\n"
+    )
+    command = [sys.executable, "-c", script, str(pynx_programs().parents[1] / "learn")]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
+        assert process.stdout is not None
+        assert int(process.stdout.readline()) > 0
+        (theirs,) = psutil.Process(process.pid).children()
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+    assert not theirs.is_running()
 
 
 def test_a_schedule_survives_the_way_to_pynx() -> None:

@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,11 +43,14 @@ def phase(
         If PyNX fails.
     """
     program = _program()
-    with tempfile.TemporaryDirectory(prefix="braggworks-") as folder:
+    with _stoppable(), tempfile.TemporaryDirectory(prefix="braggworks-") as folder:
         given, found = Path(folder, "given.npz"), Path(folder, "found.npz")
         _write(given, pattern, schedule, starts, device)
         command = [str(program), "-m", "braggworks.phasing.pynx_process", str(given), str(found)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        with (
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+            _ended_with_us(process),
+        ):
             assert process.stdout is not None  # noqa: S101
             said = []
             for line in process.stdout:
@@ -62,6 +67,28 @@ def phase(
         if process.returncode:
             raise PhasingError(f"PyNX failed: {next(filter(None, reversed(said)), 'it said nothing')}.")
         return _read(found, len(starts))
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM end this process as an exception does, which leaves neither files nor processes behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+@contextmanager
+def _ended_with_us(process: subprocess.Popen[str]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
 
 
 def pynx_version() -> str:
