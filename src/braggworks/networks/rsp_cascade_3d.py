@@ -29,7 +29,7 @@ class RspCascade3D(PhaseNetwork):
     far, and that of the stage before, to a U-Net in real space, which adds to the former; the phase is that of its
     transform. Without the U-Net, a stage is a cycle of error reduction in a box. All stages have the same weights, as
     in cascades for magnetic resonance imaging (J. Schlemper et al., IEEE Trans. Med. Imaging 37, 491 (2018),
-    10.1109/TMI.2017.2760978). 7.2 M parameters at width 1, stored in 16 bits.
+    10.1109/TMI.2017.2760978). 7.4 M parameters at width 1, stored in 16 bits.
 
     Parameters
     ----------
