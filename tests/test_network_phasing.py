@@ -170,6 +170,11 @@ def test_methods_are_compared_and_drawn(comparison: tuple[Path, list[str]]) -> N
         assert data["gain_low"][0] <= data["gain"][0] <= data["gain_high"][0]
         ranges = data["range_mean"].values
         assert ranges[0] < ranges[1]
+        # Wilson's interval of one of one and of none of one, at z = 1.96.
+        best = data.isel(group=1, method=-1)
+        assert float(best["success"]) in {0.0, 1.0}
+        missing = float(best["success_high"] - best["success_low"])
+        assert missing == pytest.approx(1.96**2 / (1 + 1.96**2), abs=1e-4)
     assert main(["figure", "sweep-phasing-few", "--input", f"{folder}/few.nc", "--output", f"{folder}/few.png"]) == 0
 
 

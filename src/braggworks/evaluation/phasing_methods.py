@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from braggworks.config import PhasingConfig
 from braggworks.evaluation.metrics import cluster_bootstrap
@@ -134,9 +135,10 @@ def methods_dataset(
     -------
     xarray.Dataset
         ``accuracy``, ``likeness`` and ``seconds`` by (pattern, method); by (group, method) ``accuracy_mean``,
-        ``accuracy_low``, ``accuracy_high`` and ``success``; by group ``range_mean`` and the ``gain`` in accuracy of
-        the refined network over iterative phasing, both at their best by free log-likelihood, with its 95 % interval
-        over particles, ``gain_low`` and ``gain_high``.
+        ``accuracy_low``, ``accuracy_high`` and ``success``, ``success_low`` and ``success_high`` (95 % score intervals,
+        E. B. Wilson, J. Am. Stat. Assoc. 22, 209 (1927)); by group ``range_mean`` and the ``gain`` in accuracy of the
+        refined network over iterative phasing, both at their best by free log-likelihood, with its 95 % interval over
+        particles, ``gain_low`` and ``gain_high``.
     """
     accuracy, likeness, seconds = (np.array([getattr(score, name) for score in scores]) for name in Score._fields)
     rank = np.argsort(np.argsort(phase_range, kind="stable"), kind="stable")
@@ -165,9 +167,17 @@ def methods_dataset(
     gains = [cluster_bootstrap((better - worse)[member == g], particle[member == g], seed) for g in range(groups)]
     for name, part in (("gain", "mean"), ("gain_low", "low"), ("gain_high", "high")):
         data[name] = ("group", [getattr(each, part) for each in gains])
-    data["success"] = (("group", "method"), [(likeness[member == g] > SUCCESS).mean(axis=0) for g in range(groups)])
+    shares = np.array([[_share(row) for row in (likeness[member == g] > SUCCESS).T] for g in range(groups)])
+    for name, values in zip(("success", "success_low", "success_high"), np.moveaxis(shares, -1, 0), strict=True):
+        data[name] = (("group", "method"), values, {"units": "1"})
     data["range_mean"] = ("group", [float(phase_range[member == g].mean()) for g in range(groups)])
     return data.assign_attrs(kind="phasing", n=len(scores), seed=seed, interval="95 %")
+
+
+def _share(found: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Return the share that is true, with its score interval."""
+    interval = binomtest(int(found.sum()), len(found)).proportion_ci(0.95, "wilson")
+    return float(found.mean()), float(interval.low), float(interval.high)
 
 
 def network_start(pattern: Pattern, phaser: Phaser, view: int, schedule: Schedule) -> Start:

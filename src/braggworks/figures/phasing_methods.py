@@ -26,7 +26,7 @@ class Methods:
     accuracy
         Mean, and the bounds of its 95 % interval, (3, M, G), in percent.
     success
-        Share of the objects whose overlap with the truth is above 0.9, (M, G).
+        Share of the objects whose overlap with the truth is above 0.9, and the bounds of its interval, (3, M, G).
     gain
         Accuracy of the refined network minus that of iterative phasing, and its bounds, (3, G), in percent.
     patterns, starts, cycles
@@ -66,7 +66,8 @@ def draw(found: Methods, look: Look) -> Figure:
         mean = found.accuracy[0, number]
         style = {"marker": _MARKERS[number], "color": SERIES[number % len(SERIES)], "label": name}
         left.errorbar(x, mean, yerr=error_bars(found.accuracy[:, number]), capsize=2, **style)
-        middle.plot(x, 100 * found.success[number], **style)
+        share = 100 * found.success[:, number]
+        middle.errorbar(x, share[0], yerr=error_bars(share), capsize=2, **style)
     right.errorbar(found.phase_range, found.gain[0], yerr=error_bars(found.gain), capsize=2, marker="o", color="black")
     right.axhline(0, color="black", linewidth=0.6)
     names = ("accuracy (%)", "overlap above 0.9 (% of objects)", "gain in accuracy (percentage points)")
@@ -80,6 +81,6 @@ def draw(found: Methods, look: Look) -> Figure:
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     figure.suptitle(
         f"{found.title}: {found.patterns} patterns, {found.starts} starts of {found.cycles} cycles; "
-        "bars: 95 % bootstrap interval over particles"
+        "bars: 95 % intervals over particles"
     )
     return figure

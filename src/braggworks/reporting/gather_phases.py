@@ -57,7 +57,8 @@ def phasing_records(sweep: xr.Dataset) -> list[Record]:
             name = f"{stem}.{at:.1f}rad.{_slug(method)}"
             mean, low, high = (float(found[f"accuracy_{part}"]) for part in ("mean", "low", "high"))
             records.append(Record(f"{name}.accuracy", mean, "%", low=low, high=high, n=n))
-            records.append(Record(f"{name}.success", float(found["success"]), "1", n=n))
+            share, low, high = (float(found[part]) for part in ("success", "success_low", "success_high"))
+            records.append(Record(f"{name}.success", share, "1", low=low, high=high, n=n))
         low, high = float(here["gain_low"]), float(here["gain_high"])
         records.append(Record(f"{stem}.{at:.1f}rad.gain", float(here["gain"]), "%", low=low, high=high, n=n))
     return records

@@ -49,7 +49,7 @@ def read_methods(path: str) -> Methods:
             methods=tuple(map(str, data["method"].values)),
             phase_range=data["range_mean"].values,
             accuracy=np.stack([data[f"accuracy_{part}"].values.T for part in ("mean", "low", "high")]),
-            success=data["success"].values.T,
+            success=np.stack([data[name].values.T for name in ("success", "success_low", "success_high")]),
             gain=np.stack([data[name].values for name in ("gain", "gain_low", "gain_high")]),
             patterns=int(data.attrs["n"]),
             starts=int(data.attrs["starts"]),
