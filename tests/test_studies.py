@@ -65,6 +65,16 @@ def test_mistakes_are_one_sentence(tmp_path: Path, changes: dict[str, object], t
     assert "\n" not in str(error.value)
 
 
+def test_variants_are_scored_on_the_same_particles(tmp_path: Path) -> None:
+    values = yaml.safe_load((ROOT / "config" / "studies-phases-2d.yaml").read_text())
+    shutil.copytree(ROOT / "config" / "campaigns", tmp_path / "campaigns")
+    values["studies"] = study(high={"release": "high"}, more={"release": "low-more"})
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(values))
+    told = "study one compares variants on different test particles, of the releases high and low-more: let these"
+    with pytest.raises(ConfigError, match=told):
+        load_config(tmp_path / "run.yaml")
+
+
 def test_jobs_and_figures_of_a_study(config: Config) -> None:
     jobs = [job for job in JobGraph(config).jobs if job.rule in {"train_variant", "evaluate_variant"}]
     assert sorted(job.of for job in jobs if job.rule == "train_variant") == sorted(
@@ -148,6 +158,7 @@ def test_networks_for_phases_run_to_their_report(tmp_path: Path) -> None:
     found = {record["name"]: record for record in records}
     assert found["phase.wca.network"]["published"] == 0.47
     assert 0 < found["study.losses.wca.wca"]["value"] < 1
+    assert 0 < found["study.losses.truth.isotropy"]["value"] < 1
     assert found["phase.parameters"]["value"] > 0
     page = (folder / "results" / "report.html").read_text()
     assert "Study: losses" in page

@@ -10,7 +10,7 @@ STAGE_VERSIONS: dict[str, int] = {
     "simulate": 2,
     "shard-scan": 2,
     "manifest": 2,
-    "train": 5,
+    "train": 6,
     "evaluate": 2,
     "sweep": 5,
     "compare": 1,

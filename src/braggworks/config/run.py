@@ -85,6 +85,7 @@ class Config(Model):
         if len(set(names)) < len(names):
             raise ValueError(f"studies names {max(names, key=names.count)!r} twice: rename one")
         for study in self.studies:
+            tested: dict[frozenset[str], str] = {}
             for name in study.variants:
                 try:
                     variant = self.variant(study.name, name)
@@ -95,6 +96,16 @@ class Config(Model):
                         f"variant {name} of study {study.name} needs a network and a release of the task {self.task}, "
                         "which training has"
                     )
+                tested.setdefault(self._tested(variant.release), variant.release)
+            if len(tested) > 1:
+                raise ValueError(
+                    f"study {study.name} compares variants on different test particles, of the releases "
+                    f"{' and '.join(tested.values())}: let these hold out the same campaigns, or make it two studies"
+                )
+
+    def _tested(self, name: str) -> frozenset[str]:
+        release = next(each for each in self.releases if each.name == name)
+        return frozenset(release.campaigns if self.splits.test else release.held_out)
 
     def _check_sweeps(self) -> None:
         kinds = [sweep.name for sweep in self.sweeps]

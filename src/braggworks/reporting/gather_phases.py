@@ -36,11 +36,14 @@ def phase_records(evaluation: xr.Dataset, gate: dict[str, Any]) -> list[Record]:
 
 
 def phase_study_records(study: str, evaluations: Mapping[str, xr.Dataset]) -> list[Record]:
-    """Return the mean loss and accuracy of every variant."""
+    """Return the mean loss, accuracy and isotropy of every variant, and the isotropy of the true phases."""
     records = []
+    if evaluations:
+        true = next(iter(evaluations.values()))["true_isotropy"].values
+        records.append(Record(f"study.{study}.truth.isotropy", float(true.mean()), "1", n=len(true)))
     for variant, data in evaluations.items():
         at, seed, n = data.sel({"method": "network"}), int(data.attrs["seed"]), int(data.attrs["n"])
-        for score, unit in (("wca", "1"), ("accuracy", "%")):
+        for score, unit in (("wca", "1"), ("accuracy", "%"), ("isotropy", "1")):
             mean, low, high = (float(at[f"{score}_{part}"]) for part in ("mean", "low", "high"))
             records.append(Record(f"study.{study}.{variant}.{score}", mean, unit, low=low, high=high, n=n, seed=seed))
     return records
