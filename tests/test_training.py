@@ -1,6 +1,7 @@
 """Runs of training that are killed, told to stop or changed, and go on as if nothing had happened."""
 
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -277,6 +278,15 @@ def test_bfloat16_learns_on_any_device_and_validates_in_float32(tmp_path, manife
     assert {tensor.dtype for tensor in read_weights(tmp_path / "weights.safetensors").tensors.values()} == {
         torch.float32
     }
+
+
+@pytest.mark.parametrize(("instructions", "told"), [("AVX2", True), ("AVX512", False)])
+def test_a_processor_without_bfloat16_is_told(tmp_path, manifest, capsys, monkeypatch, instructions, told):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    values = recipe(precision="bfloat16", epochs=1)
+    assert cli.main(arguments(tmp_path, manifest, values, "--device=cpu", "--stop-after-steps=1")) == 0
+    assert ("set precision: float32" in capsys.readouterr().err) is told
 
 
 @pytest.mark.needs_gpu

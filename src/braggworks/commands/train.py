@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import signal
 import sys
 from pathlib import Path
@@ -136,6 +137,12 @@ def _fit(
             f"({needed / 2**20:.0f} MB)",
             flush=True,
         )
+        if config.precision == "bfloat16" and trainer.device.type == "cpu" and _emulates_bfloat16():
+            print(
+                "This processor has no bfloat16 and trains many times slower in it: set precision: float32 for the CPU.",
+                file=sys.stderr,
+                flush=True,
+            )
     with (
         catch_signals() as caught,
         tqdm(
@@ -161,6 +168,12 @@ def _fit(
             report=report,
         )
     return None if finished else caught
+
+
+def _emulates_bfloat16() -> bool:
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability() in {"DEFAULT", "AVX2"} and platform.machine() == "x86_64"
 
 
 def _samples(trainer: Trainer, split: SampleDataset, name: str, in_memory: bool) -> Samples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
@@ -147,7 +148,8 @@ class Samples(Dataset[Sample]):
             self,
             batch_sampler=list(self.keys(epoch, order, shares(order))),
             collate_fn=collate,
-            num_workers=self._readers if len(order) else 0,
+            # More than the processors would only be warned of.
+            num_workers=min(self._readers, len(os.sched_getaffinity(0))) if len(order) else 0,
             worker_init_fn=_keep_reading,
             generator=torch.Generator(),
             pin_memory=self._pin,
