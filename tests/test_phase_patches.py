@@ -100,6 +100,22 @@ def test_patches_show_what_shells_within_know_and_no_more() -> None:
     assert not torch.equal(samples[6, 2].truth, samples[5, 2].truth)
 
 
+class DarkPatterns(FewPatterns):
+    """Nothing was counted far from the peak."""
+
+    def load_all(self) -> tuple[np.ndarray, np.ndarray]:
+        counts, phases = super().load_all()
+        return np.where(counts > 150, counts, 0).astype(np.float32), phases
+
+
+def test_patches_whose_phase_is_noise_are_not_shown() -> None:
+    samples = PhasePatches(DarkPatterns(), PhaseLossConfig(), seed=3)
+    patches = [samples[epoch, index] for epoch in range(30) for index in range(4)]
+    told = [float((patch.counts * (1 - patch.known)).sum()) for patch in patches if patch.known.any()]
+    assert len(told) > 50
+    assert min(told) >= 100
+
+
 def test_validation_patches_are_the_same_in_every_epoch() -> None:
     samples = PhasePatches(FewPatterns(), PhaseLossConfig())
     for mine, other in zip(samples[0, 1], samples[7, 1], strict=True):
