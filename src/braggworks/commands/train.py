@@ -139,7 +139,7 @@ def _fit(
         )
         if config.precision == "bfloat16" and trainer.device.type == "cpu" and _emulates_bfloat16():
             print(
-                "This processor has no bfloat16 and trains many times slower in it: set precision: float32, or use a GPU.",
+                "This processor has no bfloat16 and is many times slower in it: set precision: float32, or use a GPU.",
                 file=sys.stderr,
                 flush=True,
             )
