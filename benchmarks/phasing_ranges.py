@@ -15,7 +15,7 @@ import xarray as xr
 from benchmarks._sweeps import shard_of, swept
 from benchmarks.phasing_network import weights
 from braggworks.config import PhasingSweep, load_config
-from braggworks.evaluation.phasing_methods import GAIN
+from braggworks.evaluation.phasing_methods import GAINS
 from braggworks.records import Record
 from braggworks.reporting.gather_phases import phasing_records
 
@@ -39,23 +39,28 @@ def _swept(sweep: PhasingSweep) -> xr.Dataset:
 
 
 def _records(kind: str, data: xr.Dataset) -> Iterator[Record]:
-    gains, low, high, at = (data[name].values for name in ("gain", "gain_low", "gain_high", "range_mean"))
+    name = NAMES[kind]
+    yield from _gain(f"phase.gain.{name}", f"phase.range.{name}", data, "gain")
+    yield from _gain(f"phase.gain_either.{name}", f"phase.range_either.{name}", data, "gain_either")
+    yield from phasing_records(data)
+
+
+def _gain(gain: str, span: str, data: xr.Dataset, which: str) -> Iterator[Record]:
+    """Yield the smallest lower bound, the largest range up to which it is above 0, and the mean."""
+    gains, low, high, at = (data[name].values for name in (which, f"{which}_low", f"{which}_high", "range_mean"))
     n = int(data.attrs["n"]) // len(at)
     holds = [f"{middle:.1f}" for middle, bound in zip(at, low, strict=True) if bound > 0]
+    better, worse = GAINS[which]
     about = (
-        f"{GAIN[0]} minus {GAIN[1]} of {data.attrs['starts']}, accuracy; above 0 with its 95 % interval at mean phase "
+        f"{better} minus {worse} of {data.attrs['starts']}, accuracy; above 0 with its 95 % interval at mean phase "
         f"ranges of {', '.join(holds) or 'no group'} (rad), of {', '.join(f'{middle:.1f}' for middle in at)}"
     )
     worst = int(low.argmin())
-    name = NAMES[kind]
-    yield Record(
-        f"phase.gain.{name}", float(low[worst]), "%", n=n, low=float(low[worst]), high=float(high[worst]), source=about
-    )
+    yield Record(gain, float(low[worst]), "%", n=n, low=float(low[worst]), high=float(high[worst]), source=about)
     reached = 0.0
     for middle, bound in zip(at, low, strict=True):
         if bound <= 0:
             break
         reached = float(middle)
-    yield Record(f"phase.range.{name}", reached, "rad", n=n, source=f"largest range up to which it holds; {about}")
-    yield Record(f"phase.gain.{name}.mean", float(gains.mean()), "%", n=int(data.attrs["n"]), source=about)
-    yield from phasing_records(data)
+    yield Record(span, reached, "rad", n=n, source=f"largest range up to which it holds; {about}")
+    yield Record(f"{gain}.mean", float(gains.mean()), "%", n=int(data.attrs["n"]), source=about)

@@ -17,7 +17,7 @@ from braggworks.commands._phasing_sweep import State
 from braggworks.config import NetworkConfig, PhasingConfig, PhasingSweep
 from braggworks.errors import PhasingError
 from braggworks.evaluation.phases import score_phase
-from braggworks.evaluation.phasing_methods import GAIN, METHODS
+from braggworks.evaluation.phasing_methods import GAINS, METHODS
 from braggworks.networks import PhaseNetwork, build
 from braggworks.phasing.alignment import likeness
 from braggworks.phasing.grids import oversampling
@@ -165,8 +165,13 @@ def test_methods_are_compared_and_drawn(comparison: tuple[Path, list[str]]) -> N
         assert data["accuracy"].shape == (3, len(METHODS))
         found, untrained = (data["likeness"].sel({"method": each}).values for each in (METHODS[-1], METHODS[0]))
         assert (found > untrained).all()
-        gain = data["accuracy"].sel({"method": GAIN[0]}) - data["accuracy"].sel({"method": GAIN[1]})
-        assert float(gain.mean()) == pytest.approx(np.average(data["gain"].values, weights=[2, 1]))
+        for name, pair in GAINS.items():
+            better, worse = (data["accuracy"].sel({"method": each}) for each in pair)
+            gain = float((better - worse).mean())
+            assert gain == pytest.approx(np.average(data[name].values, weights=[2, 1]))
+        best = [each for each in METHODS if each.startswith("network +") and each.endswith("best view")]
+        by_er, by_hio, by_either = data["accuracy"].sel({"method": best}).values.T
+        assert ((by_either == by_er) | (by_either == by_hio)).all()
         assert data["gain_low"][0] <= data["gain"][0] <= data["gain_high"][0]
         ranges = data["range_mean"].values
         assert ranges[0] < ranges[1]

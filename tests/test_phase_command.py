@@ -311,6 +311,23 @@ def test_the_network_refines_a_scan(scan: Path, tmp_path: Path, capsys: pytest.C
     assert len(provenance["weights_sha256"]) == 64
 
 
+def test_views_take_their_refinement_in_turn(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["phase", str(scan), "--method", "rsp+er", "--weights", str(PHASER), "--er", "10", "--full-coherence"]
+    found = []
+    for name, asked in (("both", "0 8"), ("er", "0"), ("hio", "8")):
+        output = tmp_path / f"{name}.cxi"
+        assert main([*command, "--starts", "3", "--refine-hio", *asked.split(), "--out", str(output)]) == 0
+        with h5py.File(output) as file:
+            found.append(file["entry_1/braggworks/free_llk"][()])
+    both, er, hio = found
+    assert both == pytest.approx([er[0], hio[1], er[2]], rel=1e-4)
+    assert not np.allclose(er, hio, rtol=1e-2)
+    assert "3 views of the network, 10 ER and, in turn, 8 HIO + 10 ER by rsp+er" in capsys.readouterr().out
+    output = tmp_path / "none.cxi"
+    assert main([*command, "--starts", "1", "--refine-hio", "0", "8", "--out", str(output)]) == 2
+    assert "refine_hio has 2 numbers for 1 views: give fewer, or raise starts" in capsys.readouterr().err
+
+
 def test_weights_that_fill_gaps_phase_nothing(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "object.cxi"
     command = ["phase", str(scan), "--method", "rsp+er", "--weights", str(INPAINTER), "--out", str(output)]

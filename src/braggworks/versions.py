@@ -12,7 +12,7 @@ STAGE_VERSIONS: dict[str, int] = {
     "manifest": 2,
     "train": 6,
     "evaluate": 2,
-    "sweep": 5,
+    "sweep": 6,
     "compare": 1,
     "scan": 2,
     "inpaint": 2,

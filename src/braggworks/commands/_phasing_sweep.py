@@ -113,11 +113,13 @@ class State:
 
 
 def _identities(sweep: PhasingSweep, args: argparse.Namespace) -> dict[str, str]:
+    from braggworks.evaluation.phasing_methods import NETWORK_METHODS
     from braggworks.files import sha256_of
 
     # More patterns, or other groups of them, change no pattern's score.
     what = f"{sweep.model_dump_json(exclude={'patterns', 'groups'})} patterns {sha256_of(args.data)}"
-    return {"iterative": what, "network": f"{what} weights {sha256_of(args.weights)}"}
+    ways = ", ".join(NETWORK_METHODS)
+    return {"iterative": what, "network": f"{what} weights {sha256_of(args.weights)} by {ways}"}
 
 
 def phaser_for(counts: NDArray[Any], args: argparse.Namespace) -> Phaser:

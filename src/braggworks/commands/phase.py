@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Work:
-    """What is phased, and how."""
+    """What is phased, and how: starts take the schedules in turn."""
 
     scan: Scan
     grid: Grid
     pattern: Pattern
     geometry: Geometry | None
-    schedule: Schedule
+    schedules: tuple[Schedule, ...]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _whole(runs, "--seed", "seed", "N", "of the starts (0)")
     for name, cycles in (("hio", 400), ("raar", 1000), ("er", 300)):
         _whole(runs, f"--{name}", name, "N", f"cycles of {name} ({cycles})")
-    _whole(runs, "--refine-hio", "refine_hio", "N", "cycles of hio between the network and er, in rsp+er (0)")
+    runs.add_argument(
+        "--refine-hio",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="cycles of hio between the network and er, in rsp+er; views take several numbers in turn (0)",
+    )
     _whole(runs, "--detwin", "detwin", "N", "cycles in half the support (20)")
     support = parser.add_argument_group("the support")
     _pair(support, "--support-threshold", "support_threshold", ("LOW", "HIGH"), "shares of the rms modulus (0.3 0.4)")
@@ -178,7 +184,7 @@ def _work(args: argparse.Namespace, config: PhasingConfig) -> Work:
     from braggworks.inpainting.checks import check_peak
     from braggworks.phasing.grids import check_memory, check_one_peak, choose_grid
     from braggworks.phasing.likelihood import free_voxels
-    from braggworks.phasing.recipes import schedule_of
+    from braggworks.phasing.recipes import schedules_of
     from braggworks.phasing.schedule import Pattern
     from braggworks.scans.geometry import binned, geometry_of
     from braggworks.scans.prepare import correct, find_peak
@@ -197,9 +203,8 @@ def _work(args: argparse.Namespace, config: PhasingConfig) -> Work:
     counts = np.where(mask, 0, grid.take(scan.counts)).astype(np.float32)
     pattern = Pattern(counts, mask, free_voxels(counts.shape, mask, generator("free voxels", config.seed)))
     geometry = geometry_of(raw, peak)
-    return Work(
-        scan, grid, pattern, geometry and binned(geometry, grid.bins), schedule_of(config, gpu=args.device == "cuda")
-    )
+    schedules = schedules_of(config, gpu=args.device == "cuda")
+    return Work(scan, grid, pattern, geometry and binned(geometry, grid.bins), schedules)
 
 
 def _free_memory() -> int:
@@ -223,8 +228,9 @@ def _announce(config: PhasingConfig, work: Work) -> None:
     print(f"{'oversampling':<13}{ratios} along z, y, x")
     masked, kept_out = pattern.mask.mean(), pattern.free.mean()
     print(f"{'counts':<13}{pattern.counts.sum():.4g}, {masked:.2%} masked, {kept_out:.2%} kept out")
-    steps = " + ".join(f"{step.cycles} {step.algorithm}" for step in work.schedule.steps)
+    ways = [" + ".join(f"{step.cycles} {step.algorithm}" for step in way.steps) for way in work.schedules]
     begins = "views of the network," if config.method == "rsp+er" else "starts of"
+    steps = " and, in turn, ".join(ways)
     print(f"{'runs':<13}{config.starts} {begins} {steps} by {config.method}, the best {config.best} by {config.by}")
     for axis, (room, given) in enumerate(zip(grid.extent, work.scan.counts.shape, strict=True)):
         if 2 * room < min(config.crop_px, given):
@@ -265,16 +271,22 @@ def _runs(args: argparse.Namespace, config: PhasingConfig, work: Work) -> list[P
     device = _device(args, config)
     starts = _starts(args, config, work, device)
     interval = 0.1 if sys.stderr.isatty() else 5
-    total = config.starts * work.schedule.cycles
+    turns = len(work.schedules)
+    total = sum(way.cycles * len(starts[turn::turns]) for turn, way in enumerate(work.schedules))
+    runs = list[Any](starts)
     with tqdm(total=total, desc="phase", unit="cycle", mininterval=interval) as bar:
-        if config.method == "pynx":
-            from braggworks.phasing import pynx_process
+        for turn, way in enumerate(work.schedules):
+            if config.method == "pynx":
+                from braggworks.phasing import pynx_process
 
-            return pynx_process.phase(work.pattern, work.schedule, starts, bar.update, device)
+                found = pynx_process.phase(work.pattern, way, starts[turn::turns], bar.update, device)
+            else:
+                from braggworks.phasing import iterative
 
-        from braggworks.phasing import iterative
-
-        return iterative.phase(work.pattern, work.schedule, starts, bar.update, device=device, threads=args.threads)
+                how = {"device": device, "threads": args.threads}
+                found = iterative.phase(work.pattern, way, starts[turn::turns], bar.update, **how)
+            runs[turn::turns] = found
+    return runs
 
 
 def _device(args: argparse.Namespace, config: PhasingConfig) -> str:
@@ -295,7 +307,7 @@ def _starts(args: argparse.Namespace, config: PhasingConfig, work: Work, device:
     if config.method != "rsp+er":
         from braggworks.phasing.starts import draw_start
 
-        return [draw_start(work.pattern, work.schedule, config.seed, index) for index in range(config.starts)]
+        return [draw_start(work.pattern, work.schedules[0], config.seed, index) for index in range(config.starts)]
 
     from braggworks.phasing.grids import oversampling
     from braggworks.phasing.resampling import choose_network_grid
@@ -304,5 +316,5 @@ def _starts(args: argparse.Namespace, config: PhasingConfig, work: Work, device:
     phaser = load_phaser(args.weights, device)
     ratios = oversampling(work.pattern.counts, work.pattern.mask).likely
     grid = choose_network_grid(filled(work.pattern), ratios, phaser.size)
-    threshold = work.schedule.support.threshold[0]
+    threshold = work.schedules[0].support.threshold[0]
     return [draw_rsp_start(work.pattern, phaser, grid, view, threshold) for view in range(config.starts)]

@@ -34,10 +34,13 @@ class PhasingConfig(Model):
     hio: Cycles = Field(400, description="Cycles of hybrid input-output.")
     raar: Cycles = Field(1000, description="Cycles of relaxed averaged alternating reflections.")
     er: Cycles = Field(300, description="Cycles of error reduction.")
-    refine_hio: Cycles = Field(
-        0,
-        exclude_if=lambda value: not value,
-        description="Cycles of hybrid input-output between the network and ER, in rsp+er (not published).",
+    refine_hio: tuple[Cycles, ...] = Field(
+        (0,),
+        min_length=1,
+        max_length=MAX_VIEWS,
+        exclude_if=lambda value: not any(value),
+        description="Cycles of hybrid input-output between the network and ER, in rsp+er (not published); views take "
+        "several numbers in turn.",
     )
     detwin: Cycles = Field(20, description="Cycles of hybrid input-output in half the support, against the twin.")
     support_threshold: tuple[Share, Share] = Field(
@@ -63,8 +66,12 @@ class PhasingConfig(Model):
             raise ValueError(f"starts {self.starts} is more than the {MAX_VIEWS} views that rsp+er has: ask for fewer")
         if self.method == "rsp+er" and not self.er:
             raise ValueError("er is 0, and rsp+er refines by ER alone: ask for some cycles")
-        if self.method != "rsp+er" and self.refine_hio:
+        if self.method != "rsp+er" and any(self.refine_hio):
             raise ValueError(f"refine_hio is for rsp+er, and the method is {self.method}: leave it out")
+        if len(self.refine_hio) > self.starts:
+            raise ValueError(
+                f"refine_hio has {len(self.refine_hio)} numbers for {self.starts} views: give fewer, or raise starts"
+            )
         if not self.hio + self.raar + self.er:
             raise ValueError("hio, raar and er are all 0: ask for some cycles")
         return self

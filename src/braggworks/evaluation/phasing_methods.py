@@ -33,15 +33,19 @@ NETWORK_METHODS = (
     "network",
     "network + ER",
     "network + ER, best view",
-    "network + HIO + ER",
     "network + HIO + ER, best view",
+    "network + ER or HIO + ER, best view",
 )
 ITERATIVE_METHODS = ("iterative, one start", "iterative, best start")
 
 METHODS = NETWORK_METHODS + ITERATIVE_METHODS
 """Best is that of the lowest free log-likelihood, which is all that a person with a scan can tell."""
 
-GAIN = ("network + ER, best view", "iterative, best start")
+GAINS = {
+    "gain": ("network + ER, best view", "iterative, best start"),
+    "gain_either": ("network + ER or HIO + ER, best view", "iterative, best start"),
+}
+"""Whose accuracy less whose."""
 
 
 class Score(NamedTuple):
@@ -90,7 +94,8 @@ class Trial:
         """Phase by `ITERATIVE_METHODS`; objects of runs that diverged have an accuracy and an overlap of 0."""
         schedule = schedule_of(self._config)
         starts = [draw_start(self.pattern, schedule, self._seed, index) for index in range(self._config.starts)]
-        return self._score(*self._refined(schedule, starts))
+        runs, spent = self._runs(schedule, starts)
+        return self._score([_usable(runs[0]), _usable(_best(runs))], [spent / len(runs), spent])
 
     def network(self, phaser: Phaser) -> Score:
         """Phase by `NETWORK_METHODS`, with a network for patterns of this size."""
@@ -100,21 +105,22 @@ class Trial:
         before = time.monotonic() - begun
         polish = config.model_copy(update={"method": "rsp+er"})
         hio = config.er // 3
-        ways = [schedule_of(polish), schedule_of(polish.model_copy(update={"refine_hio": hio, "er": config.er - hio}))]
+        ways = [
+            schedule_of(polish),
+            schedule_of(polish.model_copy(update={"refine_hio": (hio,), "er": config.er - hio})),
+        ]
         views = [network_start(self.pattern, phaser, view, ways[0]) for view in range(config.starts)]
-        objects, seconds = [alone], [before]
-        for way in ways:
-            found, spent = self._refined(way, views)
-            objects += found
-            seconds += [spent[0] + before, spent[1] + before * len(views)]
-        return self._score(objects, seconds)
+        (by_er, er_spent), (by_hio, hio_spent) = (self._runs(way, views) for way in ways)
+        objects = [alone, _usable(by_er[0]), *(_usable(_best(runs)) for runs in (by_er, by_hio, by_er + by_hio))]
+        spent = [0, er_spent / len(views), er_spent, hio_spent, er_spent + hio_spent]
+        seen = [1, 1, len(views), len(views), len(views)]
+        return self._score(objects, [before * n + seconds for n, seconds in zip(seen, spent, strict=True)])
 
-    def _refined(self, schedule: Schedule, starts: Sequence[Start]) -> tuple[list[NDArray[Any]], list[float]]:
-        """Return the objects of the first start and of the best one, and the seconds of one and of all."""
+    def _runs(self, schedule: Schedule, starts: Sequence[Start]) -> tuple[list[Phased], float]:
+        """Return what every start ends at, and the seconds of all."""
         begun = time.monotonic()
         runs = self._phase(self.pattern, schedule, starts)
-        spent = time.monotonic() - begun
-        return [_usable(runs[0]), _usable(_best(runs))], [spent / len(runs), spent]
+        return runs, time.monotonic() - begun
 
     def _score(self, objects: Sequence[NDArray[Any]], seconds: Sequence[float]) -> Score:
         scores = [score_object(found, self._truth) if np.abs(found).any() else (0.0, 0.0) for found in objects]
@@ -137,8 +143,8 @@ def methods_dataset(
         ``accuracy``, ``likeness`` and ``seconds`` by (pattern, method); by (group, method) ``accuracy_mean``,
         ``accuracy_low``, ``accuracy_high`` and ``success``, ``success_low`` and ``success_high`` (95 % score intervals,
         E. B. Wilson, J. Am. Stat. Assoc. 22, 209 (1927)); by group ``range_mean`` and the ``gain`` in accuracy of the
-        refined network over iterative phasing, both at their best by free log-likelihood, with its 95 % interval over
-        particles, ``gain_low`` and ``gain_high``.
+        network refined by ER over iterative phasing, both at their best by free log-likelihood, with its 95 % interval
+        over particles, ``gain_low`` and ``gain_high``; and ``gain_either`` likewise, where the best may have had HIO.
     """
     accuracy, likeness, seconds = (np.array([getattr(score, name) for score in scores]) for name in Score._fields)
     rank = np.argsort(np.argsort(phase_range, kind="stable"), kind="stable")
@@ -163,10 +169,11 @@ def methods_dataset(
     ]
     for part in ("mean", "low", "high"):
         data[f"accuracy_{part}"] = (("group", "method"), [[getattr(e, part) for e in row] for row in means])
-    better, worse = (accuracy[:, METHODS.index(name)] for name in GAIN)
-    gains = [cluster_bootstrap((better - worse)[member == g], particle[member == g], seed) for g in range(groups)]
-    for name, part in (("gain", "mean"), ("gain_low", "low"), ("gain_high", "high")):
-        data[name] = ("group", [getattr(each, part) for each in gains])
+    for name, pair in GAINS.items():
+        better, worse = (accuracy[:, METHODS.index(method)] for method in pair)
+        gains = [cluster_bootstrap((better - worse)[member == g], particle[member == g], seed) for g in range(groups)]
+        for suffix, part in (("", "mean"), ("_low", "low"), ("_high", "high")):
+            data[name + suffix] = ("group", [getattr(each, part) for each in gains])
     shares = np.array([[_share(row) for row in (likeness[member == g] > SUCCESS).T] for g in range(groups)])
     for name, values in zip(("success", "success_low", "success_high"), np.moveaxis(shares, -1, 0), strict=True):
         data[name] = (("group", "method"), values, {"units": "1"})

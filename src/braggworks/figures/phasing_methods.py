@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from braggworks.figures.style import SERIES, WIDE_MM, Look, error_bars, new_figure, panel_title, styled
 
 _MARKERS = "osD^vP*"
+_GAINS = (("ER", "black", "o"), ("ER or HIO + ER", SERIES[0], "s"))
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class Methods:
         Mean, and the bounds of its 95 % interval, (3, M, G), in percent.
     success
         Share of the objects whose overlap with the truth is above 0.9, and the bounds of its interval, (3, M, G).
-    gain
-        Accuracy of the refined network minus that of iterative phasing, and its bounds, (3, G), in percent.
+    gains
+        Accuracy of the network refined by ER minus that of iterative phasing, and its bounds; and the same for either
+        refinement, ER, or HIO and ER: (2, 3, G), in percent.
     patterns, starts, cycles
         How many were phased, from how many starts each, with how many cycles.
     title
@@ -39,7 +41,7 @@ class Methods:
     phase_range: NDArray[np.float64]
     accuracy: NDArray[np.float64]
     success: NDArray[np.float64]
-    gain: NDArray[np.float64]
+    gains: NDArray[np.float64]
     patterns: int
     starts: int
     cycles: int
@@ -68,7 +70,11 @@ def draw(found: Methods, look: Look) -> Figure:
         left.errorbar(x, mean, yerr=error_bars(found.accuracy[:, number]), capsize=2, **style)
         share = 100 * found.success[:, number]
         middle.errorbar(x, share[0], yerr=error_bars(share), capsize=2, **style)
-    right.errorbar(found.phase_range, found.gain[0], yerr=error_bars(found.gain), capsize=2, marker="o", color="black")
+    for number, ((name, colour, marker), gain) in enumerate(zip(_GAINS, found.gains, strict=True)):
+        x = found.phase_range + step * (number - 0.5)
+        style = {"marker": marker, "color": colour, "label": name}
+        right.errorbar(x, gain[0], yerr=error_bars(gain), capsize=2, **style)
+    right.legend(title="refined by", loc="upper left")
     right.axhline(0, color="black", linewidth=0.6)
     names = ("accuracy (%)", "overlap above 0.9 (% of objects)", "gain in accuracy (percentage points)")
     titles = ("accuracy", "objects found", "best view − best start")

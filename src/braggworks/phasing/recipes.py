@@ -10,8 +10,14 @@ from braggworks.phasing.schedule import Coherence, Schedule, SupportRule, refine
 _SMOOTHING_CYCLES = 600
 
 
+def schedules_of(config: PhasingConfig, *, gpu: bool = False) -> tuple[Schedule, ...]:
+    """Return the steps of a method's starts, which take them in turn; parameters are those of `schedule_of`."""
+    each = [config.model_copy(update={"refine_hio": (cycles,)}) for cycles in config.refine_hio]
+    return tuple(schedule_of(one, gpu=gpu) for one in each)
+
+
 def schedule_of(config: PhasingConfig, *, gpu: bool = False) -> Schedule:
-    """Return the steps of a method.
+    """Return the steps of a method's first start.
 
     Parameters
     ----------
@@ -21,8 +27,8 @@ def schedule_of(config: PhasingConfig, *, gpu: bool = False) -> Schedule:
         Whether PyNX has a GPU: its backend for processors knows no partial coherence.
     """
     if config.method == "rsp+er":
-        schedule = refinement(config.er, config.refine_hio)
-        begin = config.refine_hio or config.er // 3
+        schedule = refinement(config.er, config.refine_hio[0])
+        begin = config.refine_hio[0] or config.er // 3
     else:
         rule = SupportRule(
             threshold=config.support_threshold,

@@ -50,7 +50,9 @@ def read_methods(path: str) -> Methods:
             phase_range=data["range_mean"].values,
             accuracy=np.stack([data[f"accuracy_{part}"].values.T for part in ("mean", "low", "high")]),
             success=np.stack([data[name].values.T for name in ("success", "success_low", "success_high")]),
-            gain=np.stack([data[name].values for name in ("gain", "gain_low", "gain_high")]),
+            gains=np.array(
+                [[data[gain + part].values for part in ("", "_low", "_high")] for gain in ("gain", "gain_either")]
+            ),
             patterns=int(data.attrs["n"]),
             starts=int(data.attrs["starts"]),
             cycles=int(data.attrs["cycles"]),
