@@ -112,7 +112,7 @@ class Trial:
         views = [network_start(self.pattern, phaser, view, ways[0]) for view in range(config.starts)]
         (by_er, er_spent), (by_hio, hio_spent) = (self._runs(way, views) for way in ways)
         best = [_usable(_best(runs)) for runs in (by_er, by_hio, by_er + by_hio)]
-        objects = [alone, _usable(by_er[0]), *best]
+        objects: list[NDArray[Any]] = [alone, _usable(by_er[0]), *best]
         spent = [0, er_spent / len(views), er_spent, hio_spent, er_spent + hio_spent]
         seen = [1, 1, len(views), len(views), len(views)]
         return self._score(objects, [before * n + seconds for n, seconds in zip(seen, spent, strict=True)])
