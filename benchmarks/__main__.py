@@ -47,7 +47,7 @@ BENCHMARKS = {
     ),
     "phasing_network.losses": ("phasing", "the network for phases: its loss on strained particles"),
     "phasing_network.speedup": ("phasing", "the time that the network saves against iterative phasing"),
-    "phasing_ranges": ("phasing", "the refined network against iterative phasing, over phase ranges; four hours"),
+    "phasing_ranges": ("phasing", "the refined network against iterative phasing, over phase ranges; seven hours"),
     "phasing_steps": ("phasing", "the network on particles whose phase grows in steps"),
     "inpainting_consistency": ("inpainting", "what a last step of consistency with the autocorrelation adds"),
     "devices": ("dataset", "shape3d on the GPU against the CPU, where torch sees a GPU"),
