@@ -49,8 +49,8 @@ def test_a_sweep_that_phases_is_expected_to_take_hours(project: Path) -> None:
     phasing, steps = (
         expected_seconds(config, "sweep_network", f"{kind}-gaussians") for kind in ("phasing-ranges", "steps-steps")
     )
-    # 40 patterns of 64^3, five starts of 1720 cycles each, and the network's five views refined twice by 300.
-    assert phasing == pytest.approx(40 * 5 * (1720 + 2 * 300) * 64**3 * 2e-8, rel=0.01)
+    # 80 patterns of 64^3, five starts of 1720 cycles each, and the network's five views refined twice by 300.
+    assert phasing == pytest.approx(80 * 5 * (1720 + 2 * 300) * 64**3 * 2e-8, rel=0.01)
     assert steps < 60
     training = config.training.model_copy(update={"simulate": 2 * config.training.simulate})
     both = [
