@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from figure_inputs import write_gap_width
+from phasing_inputs import faceted, scan_of
 
 from braggworks.cli import main
 from braggworks.config import NetworkConfig
@@ -94,6 +95,18 @@ def test_a_gap_over_the_peak_is_refused_and_one_beside_it_is_not():
     hot = NOTHING.copy()
     hot[6, 30, 36] = True
     check_peak(counts(), hot, "scan")
+
+
+@pytest.mark.parametrize("phase_range", [0.0, 2.0])
+def test_a_gap_whose_edge_runs_between_fringes_does_not_hide_that_it_covers_the_peak(phase_range):
+    seen = scan_of(faceted(48, 1, phase_range)).counts
+    z, y, x = np.indices(seen.shape) - np.array(np.unravel_index(seen.argmax(), seen.shape)).reshape(3, 1, 1, 1)
+    gaps = [abs(y) <= half for half in (1, 2, 3, 4, 6)] + [y**2 + x**2 <= r**2 for r in (2, 3, 4, 6)]
+    for gap in [*gaps, z**2 + y**2 + x**2 <= 9]:
+        with pytest.raises(ScanError, match="covers the Bragg peak"):
+            check_peak(np.where(gap, 0, seen), gap, "scan")
+        beside = np.roll(gap, 14, 1)
+        check_peak(np.where(beside, 0, seen), beside, "scan")
 
 
 def test_hot_pixels_do_not_hide_that_the_peak_is_covered():
