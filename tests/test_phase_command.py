@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -268,11 +269,36 @@ def test_an_array_larger_than_memory_is_refused_with_the_size_that_fits() -> Non
     check_memory((128,) * 3, 10, 4 << 30)
 
 
+def test_a_scan_larger_than_memory_is_refused_before_it_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file.create_dataset("data", (4000,) * 3, "u2", chunks=(1, 500, 500))
+    assert main(["phase", str(tmp_path / "scan.h5"), "--out", str(tmp_path / "object.cxi")]) == 2
+    found = re.search(r"holds 4000x4000x4000 voxels, .*free: crop it to about (\d+)x", capsys.readouterr().err)
+    assert found
+    assert 100 < int(found[1]) < 1600
+    assert not (tmp_path / "object.cxi").exists()
+
+
 def test_runs_that_all_diverge_are_refused(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--bin", "1", "1", "1", *FEW, "--support-expand", "-9"]
     assert main(["phase", str(scan), "--out", str(tmp_path / "object.cxi"), *options]) == 2
     assert "All 4 runs diverged, the first because its support became empty" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_runs_that_diverge_are_counted(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["--hio", "40", "--raar", "40", "--er", "20", "--support-period", "10", "--full-coherence"]
+    tight = ["--support-threshold", "0.4", "0.99", "--support-expand", "-1", "--starts", "6", "--best", "6"]
+    options = ["--bin", "1", "1", "1", *few, *tight, "--out", str(tmp_path / "object.cxi")]
+    assert main(["phase", str(scan), *options]) == 0
+    with h5py.File(tmp_path / "object.cxi") as file:
+        lost = int(np.isinf(file["entry_1/braggworks/free_llk"][()]).sum())
+    assert 0 < lost < 6
+    said = capsys.readouterr().out
+    assert f"{lost} of 6 runs diverged, the first because its support became empty" in said
+    assert f"so that {6 - lost} instead of 6 are combined" in said
 
 
 @pytest.mark.parametrize(

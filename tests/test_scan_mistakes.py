@@ -107,7 +107,7 @@ def test_too_many_voxels_are_refused_unread(tmp_path, capsys):
     with h5py.File(tmp_path / "s.h5", "w") as file:
         file.create_dataset("data", (2000, 2000, 2000), "u4", chunks=(1, 100, 100))
     assert scan_verb(tmp_path / "s.h5", tmp_path) == 2
-    refused(capsys, tmp_path, "2000x2000x2000", "limit")
+    refused(capsys, tmp_path, "2000x2000x2000", "crop it to about")
 
 
 def test_unknown_formats_and_missing_files(tmp_path, capsys):

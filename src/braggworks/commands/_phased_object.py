@@ -62,9 +62,24 @@ def write_object(args: argparse.Namespace, config: PhasingConfig, work: Work, ru
     if len(kept) > 1:
         whole, part = agreement.min(), inside.min()
         print(f"{'agreement':<13}pairwise modulus correlation {whole:.3f}, inside the support {part:.3f}")
+    _say_diverged(runs, config.best)
     _judge(kept, float(inside.min()))
     _extent(support)
     print(f"{args.output}: an object of {int(support.sum())} voxels")
+
+
+def _say_diverged(runs: list[Phased], wanted: int) -> None:
+    """Say how many runs were given up, and why, if any were."""
+    lost = [run.why_diverged for run in runs if run.why_diverged]
+    left = len(runs) - len(lost)
+    if lost:
+        word, fewer = (
+            ("warning:", f", so that {left} instead of {wanted} are combined") if left < wanted else ("note", "")
+        )
+        print(
+            f"{word:<13}{len(lost)} of {len(runs)} runs diverged, the first because {lost[0]}{fewer}: lower the "
+            "support's thresholds, or ask for more starts"
+        )
 
 
 def _judge(kept: list[Phased], inside: float) -> None:

@@ -17,10 +17,8 @@ examples:
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -182,6 +180,7 @@ def _work(args: argparse.Namespace, config: PhasingConfig) -> Work:
     import numpy as np
 
     from braggworks.inpainting.checks import check_peak
+    from braggworks.memory import free_memory
     from braggworks.phasing.grids import check_memory, check_one_peak, choose_grid
     from braggworks.phasing.likelihood import free_voxels
     from braggworks.phasing.recipes import schedules_of
@@ -196,7 +195,7 @@ def _work(args: argparse.Namespace, config: PhasingConfig) -> Work:
     check_peak(scan.counts, scan.gap, scan.source)
     check_one_peak(scan.counts, scan.gap, peak)
     grid = choose_grid(scan.counts, scan.gap, peak, config.crop_px, config.bins)
-    check_memory(grid.shape, config.starts, _free_memory())
+    check_memory(grid.shape, config.starts, free_memory())
     for note in notes:
         print(f"{'correction':<13}{note}")
     mask = grid.take(scan.gap) > 0
@@ -205,15 +204,6 @@ def _work(args: argparse.Namespace, config: PhasingConfig) -> Work:
     geometry = geometry_of(raw, peak)
     schedules = schedules_of(config, gpu=args.device == "cuda")
     return Work(scan, grid, pattern, geometry and binned(geometry, grid.bins), schedules)
-
-
-def _free_memory() -> int:
-    """Return bytes that can be had; what the system keeps of files, it gives back."""
-    known = Path("/proc/meminfo")
-    for line in known.read_text().splitlines() if known.exists() else []:
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return int(os.sysconf("SC_AVPHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
 
 
 def _announce(config: PhasingConfig, work: Work) -> None:

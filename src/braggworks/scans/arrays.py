@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from braggworks.errors import FileError, ScanError
 from braggworks.files import open_h5
+from braggworks.memory import free_memory
 
-MAX_VOXELS = 4_000_000_000
+MAX_VOXELS = 4_000_000_000  # whatever the memory
+_WORKING_BYTES = 36  # for each voxel besides its counts, from reading to the peak, as measured with `phase --dry-run`
 FORMATS = "CXI, HDF5, npz, npy, or tif (one file of many pages, or a folder of files)"
 
 # Where CXI keeps the counts; the first that exists is taken.
@@ -167,7 +169,7 @@ def read_dataset(file: h5py.File, path: Path, name: str, ndims: tuple[int, ...])
 
 
 def check(path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], ndims: tuple[int, ...]) -> None:
-    """Raise `ScanError` unless an array is numeric, of an accepted dimension, not empty and not too large."""
+    """Raise `ScanError` unless an array is real, of an accepted dimension, not empty and fits into memory."""
     where = f"{path}: {name}" if name else str(path)
     size = "x".join(map(str, shape))
     if len(shape) not in ndims:
@@ -181,8 +183,19 @@ def check(path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], n
     # A mask, which may have two dimensions, may hold truth values; counts may not.
     if dtype.kind not in ("uifb" if 2 in ndims else "uif"):
         raise ScanError(f"{where} is of type {dtype}, not of real numbers: give detector counts.")
-    if int(np.prod(shape, dtype=object)) > MAX_VOXELS:
-        raise ScanError(f"{where} claims {size} voxels, above the limit of {MAX_VOXELS:.0e}: crop it first.")
+    _check_size(where, shape, dtype.itemsize + _WORKING_BYTES)
+
+
+def _check_size(where: str, shape: tuple[int, ...], each: int) -> None:
+    """Raise `ScanError`, with the size that fits, if an array of so many bytes for each voxel is too large."""
+    voxels, free = int(np.prod(shape, dtype=object)), free_memory()
+    fits = min(free // each, MAX_VOXELS)
+    if voxels > fits:
+        size, edge = "x".join(map(str, shape)), int(fits ** (1 / len(shape)))
+        raise ScanError(
+            f"{where} holds {size} voxels, which need {voxels * each / 2**30:.1f} GiB to be worked on, and "
+            f"{free / 2**30:.1f} GiB are free: crop it to about {'x'.join([str(edge)] * len(shape))}."
+        )
 
 
 def _candidates(file: h5py.File, ndims: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
