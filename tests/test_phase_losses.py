@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from phasing_inputs import faceted
 
 from braggworks.networks.rsp_unet_3d import RspUNet3D
-from braggworks.phase_losses import WEIGHTINGS, object_error, unwrapped_error, weighted_coherent_average
+from braggworks.phase_losses import (
+    WEIGHTINGS,
+    moduli_and_phases_error,
+    object_error,
+    unwrapped_error,
+    weighted_coherent_average,
+)
 from braggworks.phasing.alignment import twin
 
 every_weighting = pytest.mark.parametrize("weighting", list(WEIGHTINGS))
@@ -79,6 +85,26 @@ def test_object_errors_are_those_of_the_objects() -> None:
     torch.testing.assert_close(object_error(prediction + 2, -truth, counts), object_error(prediction, truth, counts))
 
 
+def test_moduli_and_phases_are_those_of_the_thesis() -> None:
+    objects = np.stack([faceted(16, seed, phase_range=1.0) for seed in (0, 1)])
+    waves_of = [np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(each))) for each in objects]
+    truth = torch.tensor(np.angle(waves_of))[:, None]
+    counts = torch.tensor(np.abs(waves_of) ** 2)[:, None]
+    exact = moduli_and_phases_error(truth, truth, counts)
+    torch.testing.assert_close(exact, torch.zeros(2, dtype=exact.dtype))
+    # A constant phase changes no modulus, and each voxel inside by its square.
+    inside = torch.tensor((objects != 0).mean((1, 2, 3)))
+    torch.testing.assert_close(moduli_and_phases_error(truth + 0.3, truth, counts), 0.09 * inside)
+    prediction = truth + 0.5 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1), dtype=truth.dtype)
+    guess = np.fft.fftshift(
+        np.fft.ifftn(np.fft.ifftshift(counts[0, 0].sqrt().numpy() * np.exp(1j * prediction[0, 0].numpy())))
+    )
+    wanted = np.mean((np.abs(guess) - np.abs(objects[0])) ** 2)
+    wanted += np.mean((objects[0] != 0) * (np.angle(guess) - np.angle(objects[0])) ** 2)
+    assert float(moduli_and_phases_error(prediction, truth, counts)[0]) == pytest.approx(float(wanted), rel=1e-6)
+    assert float(moduli_and_phases_error(-truth, truth, counts).min()) > 0.1 * float(inside.min())
+
+
 def test_unwrapped_phases_are_compared_without_their_means() -> None:
     truth, counts = waves()
     exact = unwrapped_error(4 - truth, truth, counts)
@@ -88,7 +114,7 @@ def test_unwrapped_phases_are_compared_without_their_means() -> None:
     )
 
 
-@pytest.mark.parametrize("loss", [weighted_coherent_average, object_error, unwrapped_error])
+@pytest.mark.parametrize("loss", [weighted_coherent_average, object_error, moduli_and_phases_error, unwrapped_error])
 def test_gradients_are_finite_everywhere(loss) -> None:
     truth, counts = waves()
     for start in (truth.clone(), torch.zeros_like(truth), truth + np.pi):

@@ -188,6 +188,14 @@ def test_a_label_without_symmetries_is_as_good_as_the_label() -> None:
     assert score_phase(fixed.numpy(), conjugated.numpy(), np.ones_like(truth)) < 1e-4
 
 
+def test_labels_without_symmetries_have_one_sign_however_they_are_turned() -> None:
+    split = Split()
+    samples = PhaseSamples(split, PhaseLossConfig(remove_symmetries=True), seed=1, readers=0)
+    turned = [samples[epoch, index].truth for epoch in range(16) for index in range(len(split))]
+    assert all(float(truth[16, 16, 16]) == 0 for truth in turned)
+    assert all(float(truth[16, 16, 18]) >= 0 for truth in turned)
+
+
 # --- training ---
 
 
@@ -198,6 +206,7 @@ def test_a_label_without_symmetries_is_as_good_as_the_label() -> None:
         PhaseLossConfig(weighting="log_intensity"),
         PhaseLossConfig(kind="object"),
         PhaseLossConfig(kind="object", twins=False),
+        PhaseLossConfig(kind="moduli_and_phases"),
         PhaseLossConfig(kind="unwrapped", weighting="uniform", remove_symmetries=True),
     ],
     ids=lambda loss: f"{loss.kind}-{loss.weighting}-{loss.twins}",
@@ -230,6 +239,8 @@ def test_losses_are_chosen_by_name() -> None:
         assert float(value) == pytest.approx(0, abs=1e-4)
     plain = PhaseLossConfig(kind="object", twins=False)
     assert float(phase_loss(1.0 - truth, truth, counts, plain)) > 0.5
+    published = PhaseLossConfig(kind="moduli_and_phases")
+    assert float(phase_loss(1.0 - truth, truth, counts, published)) > 0.01
 
 
 @pytest.mark.parametrize(

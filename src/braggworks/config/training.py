@@ -87,17 +87,18 @@ class LossConfig(Model):
 
 
 class PhaseLossConfig(Model):
-    """What a network for reciprocal-space phases minimises, of either twin the smaller."""
+    """What a network for reciprocal-space phases minimises, of either twin the smaller where twins are forgiven."""
 
-    kind: Literal["wca", "object", "unwrapped"] = Field(
+    kind: Literal["wca", "object", "moduli_and_phases", "unwrapped"] = Field(
         "wca",
         description="wca: 1 - |weighted mean of exp(i difference)|; object: squared difference of the objects; "
-        "unwrapped: squared difference of unwrapped phases.",
+        "moduli_and_phases: those of their moduli and of their phases (thesis, eq. 4.2); unwrapped: squared difference "
+        "of unwrapped phases.",
     )
     weighting: Literal["amplitude", "log_intensity", "intensity", "uniform"] = Field(
         "amplitude",
-        description="Weight of each voxel, but for object: the root of its counts, as published, log(1 + counts), as "
-        "in the published code, its counts, or 1.",
+        description="Weight of each voxel, in wca and unwrapped: the root of its counts, as published, "
+        "log(1 + counts), as in the published code, its counts, or 1.",
     )
     twins: bool = Field(True, description="Forgive object the twin and a constant phase, which no intensity tells.")
     remove_symmetries: bool = Field(

@@ -13,6 +13,7 @@ from braggworks.losses import inpainting_loss
 from braggworks.networks import GapNetwork, Network, PatchPhaseNetwork, PhaseNetwork
 from braggworks.phase_losses import (
     Weighting,
+    moduli_and_phases_error,
     object_error,
     unwrapped_error,
     weighted_coherent_average,
@@ -70,5 +71,7 @@ def phase_loss(prediction: Tensor, truth: Tensor, counts: Tensor, config: PhaseL
             return weighted_coherent_average(prediction, truth, counts, config.weighting)
         case "object":
             return object_error(prediction, truth, counts, twins=config.twins)
+        case "moduli_and_phases":
+            return moduli_and_phases_error(prediction, truth, counts)
         case "unwrapped":
             return unwrapped_error(prediction, truth, counts, config.weighting)

@@ -62,13 +62,12 @@ class PhaseSamples(Samples):
             counts, truth = (torch.from_numpy(part[index].astype(np.float32)) for part in self._all)
         if self._loss.kind == "unwrapped":
             truth = torch.from_numpy(_unwrapped(truth.numpy()))
-        if self._loss.remove_symmetries:
-            truth = without_symmetries(truth)
         sample = PhaseSample(phase_values(counts), truth, counts)
-        if self._seed is None:
-            return sample
-        turn = identity_digest("augment", self._seed, epoch, index)
-        return PhaseSample(*(turned(part, turn) for part in sample))
+        if self._seed is not None:
+            turn = identity_digest("augment", self._seed, epoch, index)
+            sample = PhaseSample(*(turned(part, turn) for part in sample))
+        # A mirror image has another sign beside the peak, so that turning comes first.
+        return sample._replace(truth=without_symmetries(sample.truth)) if self._loss.remove_symmetries else sample
 
 
 def without_symmetries(phase: Tensor) -> Tensor:
