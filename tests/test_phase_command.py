@@ -162,6 +162,18 @@ def test_pynx_opens_the_object(phased: Path) -> None:
     assert "(48, 48, 48)" in done.stdout
 
 
+def test_what_cdiutils_reads_is_there(phased: Path) -> None:
+    with h5py.File(phased) as file:
+        # Its load_cxi("image_1") takes groups of this class alone, and PhasingResultAnalyser these arrays.
+        assert file["entry_1/image_1"].attrs["NX_class"] == "NXdata"
+        found, support = file["entry_1/data_1/data"][()], file["entry_1/image_1/support"][()]
+        assert np.abs(found)[support > 0].mean() > 10 * np.abs(found)[support == 0].mean()
+        results = file["entry_1/image_1/process_1/results"]
+        best = file["entry_1/braggworks/kept"][0]
+        for name in ("llk", "free_llk"):
+            assert results[f"{name}_poisson"][()] == pytest.approx(file[f"entry_1/braggworks/{name}"][best])
+
+
 # --- what is refused ---
 
 

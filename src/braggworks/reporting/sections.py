@@ -123,7 +123,7 @@ _FIXED: dict[str, tuple[str, str]] = {
         "of the best runs by free log-likelihood. Strain is along the scattering vector, on cubes in the laboratory's "
         "frame; without the scan's geometry, axes are those of the detector, and there is none. The last row is the "
         "standard deviation of the phase over the runs that were combined, the curve the phase retrieval transfer "
-        "function; the dotted line is 1/e.",
+        "function; the dotted line is how far phases agree by chance.",
     ),
     "baselines": (
         "The gap, filled by every method",
