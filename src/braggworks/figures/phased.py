@@ -12,7 +12,7 @@ from matplotlib.image import AxesImage
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, distance_transform_edt
 from skimage.measure import marching_cubes
 
 from braggworks.figures.style import (
@@ -117,18 +117,18 @@ def _column(found: PhasedObject, axes: NDArray[np.object_], axis: int, names: st
     unit = "nm" if found.voxel_nm else "voxels"
     typical = float(np.quantile(found.modulus[found.support], _QUANTILE))
     images = [axes[0].imshow(found.modulus[cut] / typical, cmap="gray", vmin=0, vmax=1.1, **where)]
-    scale = phase_scale(_typical_phase(found), look)
+    scale = phase_scale(_typical(found.phase, found.support), look)
     phase = np.ma.array(_wrapped(found.phase[cut], scale["vmax"]), mask=~support)
     cmap = mpl.colormaps[scale["cmap"]].with_extremes(bad=OUTSIDE_GREY)
     images.append(axes[1].imshow(phase, **{**scale, "cmap": cmap}, **where))
     if found.strain is not None:
-        largest = float(np.nanquantile(np.abs(found.strain), _QUANTILE)) or 1e-9
+        largest = _typical(found.strain, np.isfinite(found.strain))
         strain = np.ma.masked_invalid(found.strain[cut])
         cmap = mpl.colormaps[DIVERGING_CMAP].with_extremes(bad=OUTSIDE_GREY)
         images.append(axes[2].imshow(strain, cmap=cmap, vmin=-largest, vmax=largest, **where))
     if found.uncertainty is not None:
         spread = np.ma.masked_invalid(found.uncertainty[cut])
-        most = float(np.nanquantile(found.uncertainty, _QUANTILE)) or 1e-9
+        most = _typical(found.uncertainty, np.isfinite(found.uncertainty))
         shades = mpl.colormaps[look.intensity_cmap].with_extremes(bad=OUTSIDE_GREY)
         images.append(axes[-1].imshow(spread, cmap=shades, vmin=0, vmax=most, **where))
     for each in axes[1:]:
@@ -140,10 +140,15 @@ def _column(found: PhasedObject, axes: NDArray[np.object_], axis: int, names: st
     return images
 
 
-def _typical_phase(found: PhasedObject) -> float:
-    """Return how far phases reach inside; the voxels of the surface, which hold little, may have any."""
-    inside = binary_erosion(found.support)
-    return float(np.quantile(np.abs(found.phase[inside if inside.any() else found.support]), _QUANTILE))
+def _typical(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> float:
+    """Return how far values reach inside; the outermost voxels, which hold little, may have any."""
+    return float(np.quantile(np.abs(values[_interior(inside)]), _QUANTILE)) or 1e-9
+
+
+def _interior(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return all but the outermost voxels, or all if there are no others."""
+    within = binary_erosion(inside)
+    return np.asarray(within if within.any() else inside, bool)
 
 
 def _reach(found: PhasedObject) -> float:
@@ -170,16 +175,16 @@ def _wrapped(phase: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
 
 
 def _surface(axes: Axes, found: PhasedObject, look: Look) -> None:
-    """Draw the surface of the support, coloured by the phase beneath it."""
+    """Draw the surface of the support, coloured by the phase beneath its outermost voxels, which may have any."""
     assert isinstance(axes, Axes3D)  # noqa: S101
     padded = np.pad(found.support.astype(np.float32), 2)
     vertices, faces, _, _ = marching_cubes(padded, _LEVEL)  # type: ignore[no-untyped-call]
     vertices = (vertices - 2) - (np.array(found.support.shape) // 2)
-    scale = phase_scale(_typical_phase(found), look)
-    centres = vertices[faces].mean(axis=1)
-    index = np.round(centres * 0.93 + np.array(found.support.shape) // 2).astype(int)
-    index = np.clip(index, 0, np.array(found.support.shape) - 1)
-    phase = np.nan_to_num(_wrapped(found.phase[tuple(index.T)], scale["vmax"]))
+    scale = phase_scale(_typical(found.phase, found.support), look)
+    centres = np.round(vertices[faces].mean(axis=1) + np.array(found.support.shape) // 2).astype(int)
+    centres = np.clip(centres, 0, np.array(found.support.shape) - 1)
+    beneath = distance_transform_edt(~_interior(found.support), return_distances=False, return_indices=True)
+    phase = _wrapped(found.phase[tuple(beneath[:, *centres.T])], scale["vmax"])
     normals = np.cross(vertices[faces][:, 1] - vertices[faces][:, 0], vertices[faces][:, 2] - vertices[faces][:, 0])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
     shade = 0.65 + 0.35 * np.abs(normals @ np.array([0.4, 0.8, 0.45]))
