@@ -324,6 +324,19 @@ def amplitude_error(pattern: Pattern, found: np.ndarray) -> float:
     return float(np.linalg.norm(np.sqrt(diffract(found))[used] - measured) / np.linalg.norm(measured))
 
 
+@pytest.mark.needs_gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch sees")
+def test_a_gpu_phases_several_starts_at_once_as_a_processor_does() -> None:
+    pattern = pattern_of(faceted(40, 0, 1.0), 1e5)
+    # Error reduction does not amplify rounding.
+    schedule = Schedule((Step("ER", 60),), SupportRule((0.3, 0.3), (1.5, 0.8, 200), period=20))
+    starts = [draw_start(pattern, schedule, 0, k) for k in range(3)]
+    here, there = (phase(pattern, schedule, starts, device=device) for device in ("cpu", "cuda"))
+    for a, b in zip(here, there, strict=True):
+        np.testing.assert_allclose(b.found, a.found, atol=2e-3 * np.abs(a.found).max())
+        assert b.free_llk == pytest.approx(a.free_llk, rel=0.01)
+
+
 @pytest.mark.needs_pynx
 def test_pynx_ends_where_we_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "prefix", str(pynx_programs().parents[1] / "learn"))

@@ -165,12 +165,16 @@ def _config(args: argparse.Namespace) -> PhasingConfig:
 
 
 def _as_done(config: PhasingConfig, args: argparse.Namespace) -> PhasingConfig:
-    """Leave out what PyNX cannot do on a processor, and say so."""
-    if config.method != "pynx" or args.device == "cuda":
+    """Leave out what PyNX cannot do, and say so."""
+    if config.method != "pynx":
         return config
-    if config.support_border_px or config.support_expand_px or config.coherence:
-        print(f"{'note':<13}PyNX leaves out partial coherence, and border and expansion of the support, on a processor")
-    return config.model_copy(update={"coherence": False, "support_border_px": 0, "support_expand_px": ()})
+    missing: dict[str, Any] = {"coherence": False}
+    if args.device != "cuda":
+        missing |= {"support_border_px": 0, "support_expand_px": ()}
+    left = [name for name, without in missing.items() if getattr(config, name) != without]
+    if left:
+        print(f"{'note':<13}{' and '.join(left)} are left out: PyNX does not do that here")
+    return config.model_copy(update=missing)
 
 
 # --- what is to be done ---

@@ -1,7 +1,8 @@
 """Iterative phase retrieval by PyNX (Favre-Nicolin et al., J. Appl. Cryst. 53, 1404 (2020), 10.1107/S1600576720010985).
 
-PyNX is imported when something is phased. Its scipy backend, which needs no GPU, knows neither `SupportRule.border_px`
-nor `SupportRule.expand_px`, which it accepts and leaves undone, nor partial coherence.
+PyNX is imported when something is phased. Partial coherence is left out, which only its GPU backend knows. Its scipy
+backend, which needs no GPU, knows neither `SupportRule.border_px` nor `SupportRule.expand_px`, which it accepts and
+leaves undone.
 """
 
 from __future__ import annotations
@@ -84,13 +85,11 @@ def _run(pynx: Any, pattern: Pattern, schedule: Schedule, start: Start, report: 
 
 
 def _algorithm(pynx: Any, step: Step, schedule: Schedule, cycles: int, axis: int) -> Any:
-    coherence = schedule.coherence
-    refined = coherence.period if coherence else 0
     if step.algorithm == "DETWIN":
         return pynx.DetwinHIO(detwin_axis=axis, nb_cycle=cycles, beta=schedule.beta)
     if step.algorithm == "ER":
-        return pynx.ER(update_psf=refined) ** cycles
-    return getattr(pynx, step.algorithm)(beta=schedule.beta, update_psf=refined) ** cycles
+        return pynx.ER() ** cycles
+    return getattr(pynx, step.algorithm)(beta=schedule.beta) ** cycles
 
 
 def _judged(pattern: Pattern, found: NDArray[np.complex64], support: NDArray[np.bool_], why: str) -> Phased:
