@@ -195,6 +195,24 @@ def test_page_and_summary_hold_the_same_numbers(run_folder: Path) -> None:
     assert "cost.check_network.peak_memory" not in records
 
 
+def test_a_run_that_phases_a_scan_shows_the_benchmarks_of_both_networks(run_folder: Path) -> None:
+    html, _ = write_report()
+    assert 'id="package"' not in html
+    Path("benchmarks/results").mkdir(parents=True)
+    for name in ("inpainting", "phasing"):
+        shutil.copy(ROOT / "benchmarks" / "results" / f"{name}.json", "benchmarks/results")
+    html, summary = write_report()
+    shown = html[html.index('id="package"') :]
+    assert "<td>inpaint.pcc.gap6</td>" in shown
+    assert "<td>phase.wca.high_strain</td>" in shown
+    assert "network er best view" in shown
+    found = {record.name: record for record in read_records("benchmarks/results/phasing.json")}
+    name = next(name for name in found if name.startswith("sweep.phasing.") and name.endswith("best_start.success"))
+    share = found[name]
+    assert f"<td>{share.value:.0%} ({share.low:.0%} to {share.high:.0%})</td>" in shown
+    assert not any(record.name.startswith("sweep.phasing") for record in read_records(summary))
+
+
 def test_costs_are_shown_by_campaign_with_the_use_of_cores(run_folder: Path) -> None:
     html, _ = write_report()
     row = "".join(f"<td>{cell}</td>" for cell in ("relax_batch", "demo-free", 1, 2.5, "2.0", "80 %", 120))

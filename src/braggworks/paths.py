@@ -219,3 +219,11 @@ def image_folder() -> Path:
 def container_image(stage: str) -> str:
     """Apptainer image of a stage."""
     return str(image_folder() / f"{stage}.sif")
+
+
+def shipped_benchmarks(config: Config) -> dict[Task, str]:
+    """Return the files of records that a report shows beside its own, by what those networks of the package learned."""
+    tasks: list[Task] = [config.task] if config.training else []
+    if config.scan and config.scan.phasing:
+        tasks.append("phase")
+    return {task: SHIPPED_BENCHMARKS[task] for task in tasks if Path(SHIPPED_BENCHMARKS[task]).exists()}

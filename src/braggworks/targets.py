@@ -20,7 +20,7 @@ from braggworks.config import (
 )
 from braggworks.datasets.splits import split_of
 from braggworks.errors import ConfigError
-from braggworks.paths import SHIPPED_BENCHMARKS, container_image, environment_prefix, run_paths
+from braggworks.paths import container_image, environment_prefix, run_paths, shipped_benchmarks
 
 ATOMS = ("atomistic", "autophasenn")
 # Batches of a campaign from which its distributions are drawn.
@@ -381,12 +381,12 @@ def report_inputs(config: Config) -> dict[str, str | list[str]]:
             "evaluation": paths.evaluation(release),
             "gate": paths.gate(release),
         }
-        if Path(SHIPPED_BENCHMARKS[config.task]).exists():
-            inputs["shipped"] = SHIPPED_BENCHMARKS[config.task]
     if config.studies:
         inputs["studies"] = [file for study in config.studies for file in study_evaluations(config, study.name)]
     if config.sweeps:
         inputs["sweeps"] = [paths.sweep(sweep.name) for sweep in config.sweeps]
+    if shipped := shipped_benchmarks(config):
+        inputs["shipped"] = list(shipped.values())
     if config.scan:
         inputs["scores"] = paths.scan_scores
         if config.scan.phasing:

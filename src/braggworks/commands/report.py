@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from braggworks.config import Config, load_config
 from braggworks.errors import FileError
-from braggworks.paths import Paths, environment_prefix, run_paths
+from braggworks.paths import Paths, environment_prefix, run_paths, shipped_benchmarks
 from braggworks.targets import (
     compares_engines,
     draws_isosurface,
     figure_names,
-    report_inputs,
     study_evaluations,
 )
 
@@ -58,7 +57,7 @@ class Files:
     phased: dict[str, Any] | None
     engines: dict[str, Any] | None
     mesh: dict[str, Any] | None
-    shipped: list[Record]
+    shipped: dict[str, list[Record]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,10 +121,9 @@ def _records(config: Config, files: Files) -> list[Record]:
 def _read_files(config: Config, paths: Paths) -> Files:
     from braggworks.files import read_json
     from braggworks.records import read_records
-    from braggworks.reporting.gather import shipped_records
 
     results: dict[str, Any] = {}
-    evaluation, shipped = None, report_inputs(config).get("shipped")
+    evaluation = None
     if config.training:
         release = config.training.release
         results = {"card": read_json(paths.model_card(release)), "gate": read_json(paths.gate(release))}
@@ -145,7 +143,7 @@ def _read_files(config: Config, paths: Paths) -> Files:
         phased=_read_object(paths.phased_scan) if config.scan and config.scan.phasing else None,
         engines=read_json(paths.engines) if compares_engines(config) else None,
         mesh=read_json(paths.isosurface) if draws_isosurface(config) else None,
-        shipped=shipped_records(read_records(str(shipped))) if shipped else [],
+        shipped={task: read_records(path) for task, path in shipped_benchmarks(config).items()},
     )
 
 
@@ -173,7 +171,8 @@ def _read_evaluation(path: str) -> xr.Dataset:
 
 def _page(args: argparse.Namespace, config: Config, files: Files, records: list[Record], costs: list[RuleCost]) -> str:
     from braggworks.records import format_number, render_table
-    from braggworks.reporting.gather import campaign_rows
+    from braggworks.reporting.gather import campaign_rows, shipped_records
+    from braggworks.reporting.gather_phases import success_rows
     from braggworks.reporting.page import image_source, render_page, surface_html
     from braggworks.reporting.sections import DATA, Findings, sections
 
@@ -197,7 +196,10 @@ def _page(args: argparse.Namespace, config: Config, files: Files, records: list[
         if mesh
         else "",
         records_html=render_table(records),
-        shipped_html=render_table(files.shipped) if files.shipped else "",
+        packages=[
+            {"task": task, "html": render_table(shipped_records(found)), "success": success_rows(found)}
+            for task, found in files.shipped.items()
+        ],
         costs=costs,
         versions=_versions(files.engines),
         seeds=_seeds(config),

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _SHIPPED = re.compile(
     r"inpaint\.(pcc\.gap\d+|error_removed\.gap\d+\.oversampling\d+|aps\.gap\d+\.from\d+|aps\.cells_above_best_baseline"
     r"|strain_ratio(\.oversampling\d+)?\.gap\d+|scan\.\w+)"
-    r"|phase\.(wca\.high_strain(\.\w+)?|gain\.\w+|range\.\w+|speedup\.network_er(\.equal_accuracy)?"
-    r"|cycles_ratio\.\d|aps\.consensus)"
+    r"|phase\.(wca\.high_strain(\.\w+)?|(gain|range)(_either)?\.\w+|speedup\.network_er(\.equal_accuracy)?"
+    r"|cycles_ratio\.\d|aps\.(consensus|(pynx|rsp\.\w+)\.(consensus|modulus|likeness)|gap\.\w+\.likeness))"
 )
 
 

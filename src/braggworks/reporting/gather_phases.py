@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from braggworks.records import Record
@@ -13,6 +13,7 @@ from braggworks.reporting.published import RSP_WCA
 if TYPE_CHECKING:
     import xarray as xr
 
+_SUCCESS = re.compile(r"sweep\.phasing\.(ranges-)?(?P<kind>[\w-]+)\.(?P<range>\d+\.\d)rad\.(?P<method>\w+)\.success")
 _SCORES = (("wca", "1"), ("wca_log_intensity", "1"), ("accuracy", "%"), ("likeness", "1"))
 
 
@@ -91,6 +92,24 @@ def step_records(sweep: xr.Dataset) -> list[Record]:
             name = f"{stem}.{float(here['phase_range'].mean()):.1f}rad.{score}"
             records.append(Record(name, mean, unit, low=low, high=high, n=n))
     return records
+
+
+def success_rows(records: Iterable[Record]) -> list[dict[str, str]]:
+    """Return a table of the success of every method: by kind of phase and mean range, with 95 % intervals.
+
+    Parameters
+    ----------
+    records
+        With those of `phasing_records` among them.
+    """
+    rows: dict[tuple[str, float], dict[str, str]] = {}
+    for record in records:
+        if found := _SUCCESS.fullmatch(record.name):
+            about = {"phases": found["kind"].replace("-", " "), "mean range (rad)": found["range"], "n": str(record.n)}
+            row = rows.setdefault((found["kind"], float(found["range"])), about)
+            low, high = record.low or 0.0, record.high or 0.0
+            row[found["method"].replace("_", " ")] = f"{record.value:.0%} ({low:.0%} to {high:.0%})"
+    return [rows[key] for key in sorted(rows)]
 
 
 SWEEPS: dict[str, Callable[[xr.Dataset], list[Record]]] = {
