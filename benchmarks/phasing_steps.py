@@ -20,7 +20,10 @@ FOLDER = Path("results/benchmarks/phasing_steps")
 
 def measure() -> Iterator[Record]:
     """Yield accuracy and loss by kind of phase and step."""
-    for sweep in (each for each in load_config("config/phases.yaml").sweeps if isinstance(each, StepSweep)):
+    config = load_config("config/phases.yaml")
+    for sweep in (each for each in config.sweeps if isinstance(each, StepSweep)):
+        if config.campaign(sweep.campaign).count == 1:
+            continue
         found = swept(sweep, shard_of(sweep.campaign, FOLDER), weights(), FOLDER / f"{sweep.campaign}.nc")
         for record in step_records(found):
             yield replace(record, name=record.name.replace("sweep.steps.steps-", "phase.steps."), source="mean")
