@@ -84,6 +84,15 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
     assert f"    braggworks {verb}" in capsys.readouterr().out
 
 
+def test_waiting_threads_sleep_soon_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert main(["--version"]) == 0
+    assert os.environ["GOMP_SPINCOUNT"] == "1000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "5")
+    assert main(["--version"]) == 0
+    assert os.environ["GOMP_SPINCOUNT"] == "5"
+
+
 def test_every_command_module_has_a_verb() -> None:
     folder = Path(importlib.import_module("braggworks.commands").__path__[0])
     modules = {path.stem.replace("_", "-") for path in folder.glob("[a-z]*.py")}
