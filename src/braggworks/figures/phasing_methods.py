@@ -74,6 +74,8 @@ def draw(found: Methods, look: Look) -> Figure:
         x = found.phase_range + step * (number - 0.5)
         style = {"marker": marker, "color": colour, "label": name}
         right.errorbar(x, gain[0], yerr=error_bars(gain), capsize=2, **style)
+    low, high = right.get_ylim()
+    right.set_ylim(low, high + 0.3 * (high - low))
     right.legend(title="refined by", loc="upper left")
     right.axhline(0, color="black", linewidth=0.6)
     names = ("accuracy (%)", "overlap above 0.9 (% of objects)", "gain in accuracy (percentage points)")
