@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -90,7 +91,9 @@ def _pictures(grid: NDArray[np.object_], study: PhaseStudy, look: Look) -> None:
         found = examples.network[index]
         moved = align(object_of(counts, found), true_object)
         _column(column, nearest(found, truth, counts), moved, box, look)
-        column[0].set_title(name.replace("-", "\n", 2), fontsize=7, linespacing=1.0)
+        # As many letters as a column is wide.
+        title = textwrap.fill(name.replace("-", " "), max(10, 90 // grid.shape[1]))
+        column[0].set_title(title, fontsize=7, linespacing=1.0)
         corner_text(column[0], f"{examples.wca[index]:.2f}")
         corner_text(column[1], f"{examples.accuracy[index]:.0f} %")
     for axes, name in zip(grid[:, 0], _ROWS, strict=True):
