@@ -209,7 +209,7 @@ def test_a_run_that_phases_a_scan_shows_the_benchmarks_of_both_networks(run_fold
     found = {record.name: record for record in read_records("benchmarks/results/phasing.json")}
     name = next(name for name in found if name.startswith("sweep.phasing.") and name.endswith("best_start.success"))
     share = found[name]
-    assert f"<td>{share.value:.0%} ({share.low:.0%} to {share.high:.0%})</td>" in shown
+    assert f"<td>{100 * share.value:.0f} % ({100 * share.low:.0f}–{100 * share.high:.0f})</td>" in shown
     assert not any(record.name.startswith("sweep.phasing") for record in read_records(summary))
 
 

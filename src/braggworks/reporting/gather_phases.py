@@ -107,8 +107,8 @@ def success_rows(records: Iterable[Record]) -> list[dict[str, str]]:
         if found := _SUCCESS.fullmatch(record.name):
             about = {"phases": found["kind"].replace("-", " "), "mean range (rad)": found["range"], "n": str(record.n)}
             row = rows.setdefault((found["kind"], float(found["range"])), about)
-            low, high = record.low or 0.0, record.high or 0.0
-            row[found["method"].replace("_", " ")] = f"{record.value:.0%} ({low:.0%} to {high:.0%})"
+            share, low, high = (100 * (value or 0.0) for value in (record.value, record.low, record.high))
+            row[found["method"].replace("_", " ")] = f"{share:.0f} % ({low:.0f}–{high:.0f})"
     return [rows[key] for key in sorted(rows)]
 
 
