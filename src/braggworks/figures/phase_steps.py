@@ -55,5 +55,7 @@ def draw(found: PhaseSteps, look: Look) -> Figure:
         axes.set_ylabel(name)
         axes.grid(alpha=0.25, linewidth=0.5)
     draw_columns(below, found.example, look)
-    figure.suptitle(f"{found.title}: {len(found.accuracy)} particles (grey) and their mean; below, the first one")
+    number = len(found.accuracy)
+    several = f"{number} particles (grey) and their mean; below, the first one"
+    figure.suptitle(f"{found.title}: {'one particle' if number == 1 else several}")
     return figure
