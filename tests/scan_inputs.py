@@ -2,9 +2,19 @@
 
 import h5py
 import numpy as np
+import pytest
 import tifffile
 
 from braggworks.cli import main
+from braggworks.config import data_folder
+
+
+def measured_scan():
+    """The measured scan of gold; tests that ask for it are skipped where it is absent."""
+    folder = data_folder()
+    if folder is None or not (folder / "aps34idc_au_scan54.cxi").is_file():
+        pytest.skip("the measured scan is absent: set BRAGGWORKS_TEST_DATA")
+    return folder / "aps34idc_au_scan54.cxi"
 
 
 def blob(shape=(20, 24, 28), centre=(9, 11, 13), counts=500.0, background=0.2, seed=0):

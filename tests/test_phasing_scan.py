@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from scan_inputs import measured_scan
 
 from braggworks.cli import main
 
-FILE = "aps34idc_au_scan54.cxi"
-
 
 @pytest.mark.slow
+@pytest.mark.needs_scan
 def test_the_best_three_of_ten_starts_agree_on_the_measured_crystal(tmp_path: Path) -> None:
-    scan = Path(os.environ.get("BRAGGWORKS_TEST_DATA", "."), FILE)
-    if not scan.exists():
-        pytest.skip("the measured scan is absent: set BRAGGWORKS_TEST_DATA")
+    scan = measured_scan()
     cycles = ["--hio", "100", "--raar", "300", "--er", "50", "--bin", "2", "2", "1", "--crop", "96"]
     assert main(["phase", str(scan), "--out", str(tmp_path / "object.cxi"), "--starts", "10", *cycles]) == 0
     with h5py.File(tmp_path / "object.cxi") as file:

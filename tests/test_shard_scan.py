@@ -7,11 +7,11 @@ import h5py
 import numpy as np
 import pytest
 from releases import files_below
-from scan_inputs import blob, save_tif_folder, write_cxi
+from scan_inputs import blob, measured_scan, save_tif_folder, write_cxi
 
 from braggworks import cli
 from braggworks.campaigns import GapConfig
-from braggworks.config import data_folder, load_campaign
+from braggworks.config import load_campaign
 from braggworks.datasets.counts import Counts
 from braggworks.datasets.patches import extract
 from braggworks.datasets.scan_patterns import scan_pattern, silent_lines
@@ -189,11 +189,9 @@ def test_campaign_files(name, patches):
 
 @pytest.mark.needs_scan
 def test_measured_scan(tmp_path):
-    folder = data_folder()
-    if folder is None or not (folder / "aps34idc_au_scan54.cxi").is_file():
-        pytest.skip("the measured scan is absent: set BRAGGWORKS_TEST_DATA")
+    scan = measured_scan()
     campaign, out = CAMPAIGNS / "small-scan.yaml", tmp_path / "shard.h5"
-    named = ["--batch", "0", "--input", str(folder / "aps34idc_au_scan54.cxi"), "--output", str(out)]
+    named = ["--batch", "0", "--input", str(scan), "--output", str(out)]
     assert cli.main(["shard-scan", "--campaign", str(campaign), *named]) == 0
     data = read(out)
     assert data["counts"].shape == (64, 32, 32, 32)

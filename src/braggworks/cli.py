@@ -72,7 +72,6 @@ def _usage(prog: str) -> str:
     )
 
 
-_SPINS = "1000"
 _MEMORY = "free some, allow more, or run fewer jobs at a time (--cores), and run the same command again"
 # Verbs for one scan, of which a stopped one has kept nothing.
 _WHOLE = {"scan", "inpaint", "finetune", "phase"}
@@ -111,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911
         0, or 2 after a mistake that one sentence on standard error explains.
     """
     # Waiting threads of OpenMP spin by default: beside any other process, a training is then many times slower.
-    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     prog = "braggworks"
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in {"-h", "--help"}:

@@ -73,12 +73,10 @@ def _say_diverged(runs: list[Phased], wanted: int) -> None:
     lost = [run.why_diverged for run in runs if run.why_diverged]
     left = len(runs) - len(lost)
     if lost:
-        word, fewer = (
-            ("warning:", f", so that {left} instead of {wanted} are combined") if left < wanted else ("note", "")
-        )
+        fewer = f", so that {left} instead of {wanted} are combined" if left < wanted else ""
         print(
-            f"{word:<13}{len(lost)} of {len(runs)} runs diverged, the first because {lost[0]}{fewer}: lower the "
-            "support's thresholds, or ask for more starts"
+            f"{'note':<13}{len(lost)} of {len(runs)} runs diverged, the first because {lost[0]}{fewer}: change "
+            "--support-threshold, or ask for more starts"
         )
 
 

@@ -164,6 +164,13 @@ def _config(args: argparse.Namespace) -> PhasingConfig:
     return _as_done(config, args)
 
 
+_UNKNOWN_TO_PYNX = {
+    "coherence": "partial coherence",
+    "support_border_px": "--support-border",
+    "support_expand_px": "--support-expand",
+}
+
+
 def _as_done(config: PhasingConfig, args: argparse.Namespace) -> PhasingConfig:
     """Leave out what PyNX cannot do, and say so."""
     if config.method != "pynx":
@@ -171,9 +178,9 @@ def _as_done(config: PhasingConfig, args: argparse.Namespace) -> PhasingConfig:
     missing: dict[str, Any] = {"coherence": False}
     if args.device != "cuda":
         missing |= {"support_border_px": 0, "support_expand_px": ()}
-    left = [name for name, without in missing.items() if getattr(config, name) != without]
+    left = [_UNKNOWN_TO_PYNX[name] for name, without in missing.items() if getattr(config, name) != without]
     if left:
-        print(f"{'note':<13}{' and '.join(left)} are left out: PyNX does not do that here")
+        print(f"{'note':<13}PyNX knows here, and is given, no {' and no '.join(left)}")
     return config.model_copy(update=missing)
 
 
