@@ -42,8 +42,8 @@ def _swept(sweep: PhasingSweep) -> xr.Dataset:
 
 def _records(kind: str, data: xr.Dataset) -> Iterator[Record]:
     name = NAMES[kind]
-    yield from _gain(f"phase.gain.{name}", f"phase.range.{name}", data, "gain")
-    yield from _gain(f"phase.gain_either.{name}", f"phase.range_either.{name}", data, "gain_either")
+    for which in GAINS:
+        yield from _gain(f"phase.{which}.{name}", f"phase.{which.replace('gain', 'range')}.{name}", data, which)
     yield from phasing_records(data)
 
 

@@ -172,6 +172,9 @@ def test_methods_are_compared_and_drawn(comparison: tuple[Path, list[str]]) -> N
         best = [each for each in METHODS if each.startswith("network +") and each.endswith("best view")]
         by_er, by_hio, by_either = data["accuracy"].sel({"method": best}).values.T
         assert ((by_either == by_er) | (by_either == by_hio)).all()
+        started, refined = (data["accuracy"].sel({"method": each}) for each in METHODS[-2:])
+        assert (abs(started - refined) > 0.01).any()
+        assert (data["seconds"].sel({"method": METHODS[-1]}) > data["seconds"].sel({"method": METHODS[-2]})).all()
         assert data["gain_low"][0] <= data["gain"][0] <= data["gain_high"][0]
         ranges = data["range_mean"].values
         assert ranges[0] < ranges[1]
@@ -198,6 +201,7 @@ def test_a_stopped_comparison_goes_on(comparison: tuple[Path, list[str]], capsys
         np.testing.assert_allclose(again["accuracy"], data["accuracy"])
     names = {part: kept["identity"] for part, kept in state.items()}
     assert "weights" not in names["iterative"]
+    assert METHODS[-1] in names["iterative"]
     other = State(str(folder / "state.json"), names | {"network": "other weights"})
     assert not other.scores["network"]
     assert other.scores["iterative"]

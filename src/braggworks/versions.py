@@ -12,7 +12,7 @@ STAGE_VERSIONS: dict[str, int] = {
     "manifest": 2,
     "train": 7,
     "evaluate": 2,
-    "sweep": 6,
+    "sweep": 7,
     "compare": 1,
     "scan": 2,
     "inpaint": 2,

@@ -43,7 +43,7 @@ def compare(sweep: PhasingSweep, args: argparse.Namespace) -> xr.Dataset | None:
     state = State(args.state, _identities(sweep, args))
     config = sweep.phasing
     cycles = schedule_of(config).cycles
-    costs = {"iterative": config.starts * cycles, "network": config.starts * 2 * config.er}
+    costs = {"iterative": config.starts * (cycles + config.er), "network": config.starts * 2 * config.er}
     done = sum(min(len(state.scores[part]), len(counts)) * cost for part, cost in costs.items())
     interval = 0.1 if sys.stderr.isatty() else 5
     total = len(counts) * sum(costs.values())
@@ -113,13 +113,16 @@ class State:
 
 
 def _identities(sweep: PhasingSweep, args: argparse.Namespace) -> dict[str, str]:
-    from braggworks.evaluation.phasing_methods import NETWORK_METHODS
+    from braggworks.evaluation.phasing_methods import ITERATIVE_METHODS, NETWORK_METHODS
     from braggworks.files import sha256_of
 
     # More patterns, or other groups of them, change no pattern's score.
     what = f"{sweep.model_dump_json(exclude={'patterns', 'groups'})} patterns {sha256_of(args.data)}"
-    ways = ", ".join(NETWORK_METHODS)
-    return {"iterative": what, "network": f"{what} weights {sha256_of(args.weights)} by {ways}"}
+    network, iterative = (", ".join(methods) for methods in (NETWORK_METHODS, ITERATIVE_METHODS))
+    return {
+        "iterative": f"{what} by {iterative}",
+        "network": f"{what} weights {sha256_of(args.weights)} by {network}",
+    }
 
 
 def phaser_for(counts: NDArray[Any], args: argparse.Namespace) -> Phaser:

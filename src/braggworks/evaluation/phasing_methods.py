@@ -36,7 +36,7 @@ NETWORK_METHODS = (
     "network + HIO + ER, best view",
     "network + ER or HIO + ER, best view",
 )
-ITERATIVE_METHODS = ("iterative, one start", "iterative, best start")
+ITERATIVE_METHODS = ("iterative, one start", "iterative, best start", "iterative + ER, best start")
 
 METHODS = NETWORK_METHODS + ITERATIVE_METHODS
 """Best is that of the lowest free log-likelihood, which is all that a person with a scan can tell."""
@@ -44,6 +44,7 @@ METHODS = NETWORK_METHODS + ITERATIVE_METHODS
 GAINS = {
     "gain": ("network + ER, best view", "iterative, best start"),
     "gain_either": ("network + ER or HIO + ER, best view", "iterative, best start"),
+    "gain_alike": ("network + ER, best view", "iterative + ER, best start"),
 }
 """Whose accuracy less whose."""
 
@@ -65,7 +66,8 @@ class Trial:
         Of the pattern, and its true reciprocal-space phase.
     config
         Of iterative phase retrieval; the network has as many views as this has starts, and as many cycles of ER, or,
-        with HIO, as many of both together, a third of them HIO.
+        with HIO, as many of both together, a third of them HIO. Starts that are refined have as many of ER once more,
+        with the support's rule of a network's refinement.
     seed
         Of the starts, and of the voxels kept out.
     progress
@@ -92,10 +94,13 @@ class Trial:
 
     def iterative(self) -> Score:
         """Phase by `ITERATIVE_METHODS`; objects of runs that diverged have an accuracy and an overlap of 0."""
-        schedule = schedule_of(self._config)
+        schedule, polish = schedule_of(self._config), schedule_of(self._config.model_copy(update={"method": "rsp+er"}))
         starts = [draw_start(self.pattern, schedule, self._seed, index) for index in range(self._config.starts)]
         runs, spent = self._runs(schedule, starts)
-        return self._score([_usable(runs[0]), _usable(_best(runs))], [spent / len(runs), spent])
+        ends = [_again(run, polish) for run in runs if not run.why_diverged]
+        refined, more = self._runs(polish, ends) if ends else (runs, 0.0)
+        objects = [_usable(runs[0]), _usable(_best(runs)), _usable(_best(refined))]
+        return self._score(objects, [spent / len(runs), spent, spent + more])
 
     def network(self, phaser: Phaser) -> Score:
         """Phase by `NETWORK_METHODS`, with a network for patterns of this size."""
@@ -145,7 +150,8 @@ def methods_dataset(
         ``accuracy_low``, ``accuracy_high`` and ``success``, ``success_low`` and ``success_high`` (95 % score intervals,
         E. B. Wilson, J. Am. Stat. Assoc. 22, 209 (1927)); by group ``range_mean`` and the ``gain`` in accuracy of the
         network refined by ER over iterative phasing, both at their best by free log-likelihood, with its 95 % interval
-        over particles, ``gain_low`` and ``gain_high``; and ``gain_either`` likewise, where the best may have had HIO.
+        over particles, ``gain_low`` and ``gain_high``; likewise ``gain_either``, where the best may have had HIO, and
+        ``gain_alike``, where the ends of iterative phasing had the network's refinement, too.
     """
     accuracy, likeness, seconds = (np.array([getattr(score, name) for score in scores]) for name in Score._fields)
     rank = np.argsort(np.argsort(phase_range, kind="stable"), kind="stable")
@@ -195,6 +201,11 @@ def network_start(pattern: Pattern, phaser: Phaser, view: int, schedule: Schedul
     support = support_of(found)
     start = scaled((found * support).astype(np.complex64), pattern)
     return Start(start, support, schedule.support.threshold[0])
+
+
+def _again(run: Phased, schedule: Schedule) -> Start:
+    """Return what one run ended at as the start of a refinement."""
+    return Start(run.found, run.support, schedule.support.threshold[0])
 
 
 def _best(runs: Sequence[Phased]) -> Phased:

@@ -10,8 +10,13 @@ from numpy.typing import NDArray
 
 from braggworks.figures.style import SERIES, WIDE_MM, Look, error_bars, new_figure, panel_title, styled
 
-_MARKERS = "osD^vP*"
-_GAINS = (("ER", "black", "o"), ("ER or HIO + ER", SERIES[0], "s"))
+_MARKERS = "osD^vP*X"
+GAINS = {
+    "gain": ("views by ER", "black", "o"),
+    "gain_either": ("views by ER or HIO + ER", SERIES[0], "s"),
+    "gain_alike": ("views and starts by ER", SERIES[1], "D"),
+}
+"""Contrasts, as the file of scores names them: what was refined, and how it is drawn."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class Methods:
     success
         Share of the objects whose overlap with the truth is above 0.9, and the bounds of its interval, (3, M, G).
     gains
-        Accuracy of the network refined by ER minus that of iterative phasing, and its bounds; and the same for either
-        refinement, ER, or HIO and ER: (2, 3, G), in percent.
+        Accuracy of the refined network minus that of iterative phasing, and its bounds, for each of `GAINS`:
+        (3, 3, G), in percent.
     patterns, starts, cycles
         How many were phased, from how many starts each, with how many cycles.
     title
@@ -70,13 +75,13 @@ def draw(found: Methods, look: Look) -> Figure:
         left.errorbar(x, mean, yerr=error_bars(found.accuracy[:, number]), capsize=2, **style)
         share = 100 * found.success[:, number]
         middle.errorbar(x, share[0], yerr=error_bars(share), capsize=2, **style)
-    for number, ((name, colour, marker), gain) in enumerate(zip(_GAINS, found.gains, strict=True)):
-        x = found.phase_range + step * (number - 0.5)
+    for number, ((name, colour, marker), gain) in enumerate(zip(GAINS.values(), found.gains, strict=True)):
+        x = found.phase_range + step * (number - 1)
         style = {"marker": marker, "color": colour, "label": name}
         right.errorbar(x, gain[0], yerr=error_bars(gain), capsize=2, **style)
     low, high = right.get_ylim()
     right.set_ylim(low, high + 0.3 * (high - low))
-    right.legend(title="refined by", loc="upper left")
+    right.legend(title="refined", loc="upper left")
     right.axhline(0, color="black", linewidth=0.6)
     names = ("accuracy (%)", "overlap above 0.9 (% of objects)", "gain in accuracy (percentage points)")
     titles = ("accuracy", "objects found", "best view − best start")

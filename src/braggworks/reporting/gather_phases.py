@@ -63,7 +63,7 @@ def phasing_records(sweep: xr.Dataset) -> list[Record]:
             records.append(Record(f"{name}.accuracy", mean, "%", low=low, high=high, n=n))
             share, low, high = (float(found[part]) for part in ("success", "success_low", "success_high"))
             records.append(Record(f"{name}.success", share, "1", low=low, high=high, n=n))
-        for gain in ("gain", "gain_either"):
+        for gain in ("gain", "gain_either", "gain_alike"):
             mean, low, high = (float(here[gain + part]) for part in ("", "_low", "_high"))
             records.append(Record(f"{stem}.{at:.1f}rad.{gain}", mean, "%", low=low, high=high, n=n))
     return records

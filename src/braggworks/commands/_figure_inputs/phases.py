@@ -12,7 +12,7 @@ from braggworks.commands._figure_inputs._common import load_scores, reading
 from braggworks.figures.phase_steps import PhaseSteps
 from braggworks.figures.phase_study import PhaseStudy
 from braggworks.figures.phases import PhaseExamples, RangeScores
-from braggworks.figures.phasing_methods import Methods
+from braggworks.figures.phasing_methods import GAINS, Methods
 from braggworks.figures.shells import Shells
 from braggworks.files import open_h5
 
@@ -50,9 +50,7 @@ def read_methods(path: str) -> Methods:
             phase_range=data["range_mean"].values,
             accuracy=np.stack([data[f"accuracy_{part}"].values.T for part in ("mean", "low", "high")]),
             success=np.stack([data[name].values.T for name in ("success", "success_low", "success_high")]),
-            gains=np.array(
-                [[data[gain + part].values for part in ("", "_low", "_high")] for gain in ("gain", "gain_either")]
-            ),
+            gains=np.array([[data[gain + part].values for part in ("", "_low", "_high")] for gain in GAINS]),
             patterns=int(data.attrs["n"]),
             starts=int(data.attrs["starts"]),
             cycles=int(data.attrs["cycles"]),
