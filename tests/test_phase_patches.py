@@ -239,7 +239,9 @@ def test_shells_are_scored_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixtu
     with xr.open_dataset(output, engine="h5netcdf") as data:
         assert data["loss"].shape == (3, 4, 2)
         assert int(data["patches"].sum()) == 170
-        assert np.isnan(data["guess"].values[0]).all()
+        assert np.isnan(data["guess"].values).any(axis=(1, 2)).all()
+        assert data["central_network"].shape == (2, 32, 32, 32)
+        assert ((data["central_accuracy"] > 0) & (data["central_accuracy"] < 90)).all()
         loss = data["loss"].values
         # The central patch is given nothing either way, and an untrained network knows nothing.
         np.testing.assert_allclose(loss[0, 0], loss[1, 0], atol=0.3)

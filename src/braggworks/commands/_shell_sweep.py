@@ -38,7 +38,8 @@ def score_stitched(sweep: ShellSweep, args: argparse.Namespace) -> xr.Dataset:
             f"{args.data} holds patterns of {'x'.join(map(str, counts.shape[1:]))} voxels, and {args.weights} was "
             f"trained on {weights.patch} per axis: use patterns of that size."
         )
-    values = {"particle": columns["particle"], "campaign": np.full(len(counts), sweep.campaign, object)}
+    values = {name: columns[name] for name in ("particle", "phase_range")}
+    values["campaign"] = np.full(len(counts), sweep.campaign, object)
     interval = 0.1 if sys.stderr.isatty() else 5
     with tqdm(total=len(counts), desc="sweep", unit="pattern", mininterval=interval) as bar:
         data = score_shells(network.eval(), Patterns(counts, phases, values), SEED, bar.update)

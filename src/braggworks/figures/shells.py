@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
-from braggworks.figures.phases import nearest
+from braggworks.figures.phases import PhaseExamples, draw_columns
 from braggworks.figures.style import (
     OUTSIDE_GREY,
     SERIES,
@@ -37,10 +37,10 @@ class Shells:
         What patches are given of the shells within, G of them.
     loss
         Mean, and the bounds of its 95 % interval, (3, G, shells).
+    central
+        Patches at the peak.
     counts, guess, truth, found
-        (places, examples, y, x): counts, and phases in radians; NaN where there is no guess.
-    places
-        Where the patches lie.
+        Patches on the first shell, (examples, y, x): counts, and phases in radians; NaN where there is no guess.
     patterns
         How many were phased.
     title
@@ -49,30 +49,36 @@ class Shells:
 
     given: tuple[str, ...]
     loss: NDArray[np.float64]
+    central: PhaseExamples
     counts: NDArray[np.float32]
     guess: NDArray[np.float32]
     truth: NDArray[np.float32]
     found: NDArray[np.float32]
-    places: tuple[str, ...]
     patterns: int
     title: str
 
 
 @styled
 def draw(found: Shells, look: Look) -> Figure:
-    """Draw the loss from shell to shell, and patches; after Masto's thesis, Fig. 4.19 to 4.29.
+    """Draw the loss from shell to shell, and patches with the objects of those at the peak.
+
+    After Masto's thesis, Fig. 4.19 to 4.29.
 
     Parameters
     ----------
     found
-        What to draw; the phase of a patch without a guess is that of the twin that suits the truth.
+        What to draw.
     look
         Colour maps.
     """
-    figure = new_figure(WIDE_MM, 108)
-    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.9))[0]
-    _draw_losses(left.subplots(), found)
-    _draw_patches(right, found, look)
+    figure = new_figure(WIDE_MM, 190)
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1))[0]
+    above, below = left.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.5))[:, 0]
+    _draw_losses(above.subplots(), found)
+    if len(found.counts):
+        _draw_outside(below, found, look)
+    draw_columns(right, found.central, look)
+    right.suptitle("at the peak", fontsize="medium")
     figure.suptitle(f"{found.title}: {found.patterns} patterns; bars: 95 % bootstrap interval over particles")
     return figure
 
@@ -97,24 +103,20 @@ def _draw_losses(axes: Axes, found: Shells) -> None:
     axes.legend(title="patches are given", loc="best")
 
 
-def _draw_patches(figure: SubFigure, found: Shells, look: Look) -> None:
-    places, examples = found.counts.shape[:2]
-    grid = figure.subplots(len(_ROWS), places * examples, squeeze=False)
+def _draw_outside(figure: SubFigure, found: Shells, look: Look) -> None:
+    grid = figure.subplots(len(_ROWS), len(found.counts), squeeze=False)
     cyclic = {"cmap": look.phase_cmap, "vmin": -np.pi, "vmax": np.pi, "interpolation": "nearest"}
-    for column, (place, k) in enumerate(np.ndindex(places, examples)):
-        counts, truth, guess = (part[place, k] for part in (found.counts, found.truth, found.guess))
-        phase = found.found[place, k]
-        if np.isnan(guess).all():
-            phase = nearest(phase, truth, counts)
-        grid[0, column].imshow(counts, norm=counts_norm(float(counts.max())), cmap=counts_cmap(look))
-        for axes, values in zip(grid[1:, column], (guess, truth, phase), strict=True):
-            image = axes.imshow(np.angle(np.exp(1j * np.ma.masked_invalid(values))), **cyclic)
-            axes.set_facecolor(OUTSIDE_GREY)
-        if k == 0:
-            grid[0, column].set_title(found.places[place], loc="left")
+    order = np.argsort(found.central.phase_range)
+    parts = (part[order] for part in (found.counts, found.guess, found.truth, found.found))
+    for axes, counts, *phases in zip(grid.T, *parts, strict=True):
+        axes[0].imshow(counts, norm=counts_norm(float(counts.max())), cmap=counts_cmap(look))
+        for each, values in zip(axes[1:], phases, strict=True):
+            image = each.imshow(np.angle(np.exp(1j * np.ma.masked_invalid(values))), **cyclic)
+            each.set_facecolor(OUTSIDE_GREY)
     for axes in grid.flat:
         axes.set_xticks([])
         axes.set_yticks([])
     for axes, name in zip(grid[:, 0], _ROWS, strict=True):
         axes.set_ylabel(name)
     phase_colorbar(image, list(grid[1:].flat), shrink=0.6)
+    figure.suptitle("on the first shell, given the truth within", fontsize="medium")

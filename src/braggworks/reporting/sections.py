@@ -186,9 +186,8 @@ _PHASE_SWEEPS = {
         "Patches around the peak, and then on shells around it, each given what is known of its phase from the shells "
         "within. The loss of each shell counts the voxels that it says first, with the sign and the constant that suit "
         "the whole pattern. Where patches are given the truth, which fixes sign and constant, nothing is handed on, so "
-        "that the difference is what errors within do to the shells outside. Below, patches with the truth as their "
-        "guess. After Masto's thesis, "
-        "Fig. 4.19 to 4.29.",
+        "that the difference is what errors within do to the shells outside. Objects are those of patches at the peak "
+        "alone, of a lower resolution. After Masto's thesis, Fig. 4.19 to 4.29.",
     ),
 }
 

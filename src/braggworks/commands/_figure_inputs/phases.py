@@ -62,11 +62,13 @@ def read_shells(path: str) -> Shells:
     """Return the losses by shell, and patches. Raises `FileError`."""
     data = load_scores(path)
     with reading(path):
+        parts = {name: data[f"central_{name}"].values for name in ("counts", "phase", "network", "wca", "accuracy")}
+        central = PhaseExamples(**parts, phase_range=data["central_phase_range"].values)
         return Shells(
+            central=central,
             given=tuple(map(str, data["given"].values)),
             loss=np.stack([data[part].values for part in ("mean", "low", "high")]),
             **{name: data[name].values for name in ("counts", "guess", "truth", "found")},
-            places=tuple(map(str, data["place"].values)),
             patterns=int(data.attrs["n"]),
             title=str(data.attrs["campaign"]),
         )
