@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from braggworks.figures.style import SERIES, WIDE_MM, Look, error_bars, new_figure, panel_title, styled
 
 _MARKERS = "osD^vP*X"
+_COLOURS = (*SERIES, "grey")
 GAINS = {
     "gain": ("views by ER", "black", "o"),
     "gain_either": ("views by ER or HIO + ER", SERIES[0], "s"),
@@ -71,7 +72,8 @@ def draw(found: Methods, look: Look) -> Figure:
     for number, name in enumerate(found.methods):
         x = found.phase_range + step * (number - (len(found.methods) - 1) / 2)
         mean = found.accuracy[0, number]
-        style = {"marker": _MARKERS[number], "color": SERIES[number % len(SERIES)], "label": name}
+        style = {"marker": _MARKERS[number], "color": _COLOURS[number], "label": name}
+        style["linestyle"] = "--" if name.startswith("iterative") else "-"
         left.errorbar(x, mean, yerr=error_bars(found.accuracy[:, number]), capsize=2, **style)
         share = 100 * found.success[:, number]
         middle.errorbar(x, share[0], yerr=error_bars(share), capsize=2, **style)
