@@ -4,7 +4,8 @@ The loss is that of held-out patterns of config/phases.yaml, one campaign for ea
 spans 2 pi or more; all are oversampled more than twice. Beside it stands that of the first stage of a cascade, and how
 far surfaces of equal phase are spheres, which networks prefer (thesis, Fig. 4.50). The time is that of one pattern of
 64^3: the network, its object, and 300 cycles of ER, with the weights read from the disk, against 60 random starts of
-the published 400 HIO, 1000 RAAR and 300 ER, on one thread. BRAGGWORKS_WEIGHTS names other weights.
+the published 400 HIO, 1000 RAAR and 300 ER, with the package's rule of the support, on one thread. BRAGGWORKS_WEIGHTS
+names other weights.
 """
 
 from __future__ import annotations

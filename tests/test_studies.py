@@ -159,6 +159,7 @@ def test_networks_for_phases_run_to_their_report(tmp_path: Path) -> None:
     assert found["phase.wca.network"]["published"] == 0.47
     assert 0 < found["study.losses.wca.wca"]["value"] < 1
     assert 0 < found["study.losses.truth.isotropy"]["value"] < 1
+    assert 0.5 < found["study.losses.flat-phase.wca"]["value"] < 1
     assert found["phase.parameters"]["value"] > 0
     page = (folder / "results" / "report.html").read_text()
     assert "Study: losses" in page

@@ -18,5 +18,5 @@ STAGE_VERSIONS: dict[str, int] = {
     "inpaint": 2,
     "phase": 2,
     "figure": 2,
-    "report": 2,
+    "report": 3,
 }

@@ -22,7 +22,7 @@ class Step(NamedTuple):
 class SupportRule:
     """Shrink-wrap: the support is where the smoothed modulus exceeds a share of its root mean square in the support.
 
-    Marchesini et al., Phys. Rev. B 68, 140101 (2003), 10.1103/PhysRevB.68.140101; the defaults are the thesis's, 4.5.
+    Marchesini et al., Phys. Rev. B 68, 140101 (2003), 10.1103/PhysRevB.68.140101; the defaults are Masto's.
 
     Parameters
     ----------

@@ -37,13 +37,16 @@ def phase_records(evaluation: xr.Dataset, gate: dict[str, Any]) -> list[Record]:
 
 
 def phase_study_records(study: str, evaluations: Mapping[str, xr.Dataset]) -> list[Record]:
-    """Return the mean loss, accuracy and isotropy of every variant, and the isotropy of the true phases."""
+    """Return mean loss, accuracy and isotropy of the variants and a phase of 0, and the isotropy of the truth."""
     records = []
+    shown = {variant: (data, "network") for variant, data in evaluations.items()}
     if evaluations:
-        true = next(iter(evaluations.values()))["true_isotropy"].values
+        first = next(iter(evaluations.values()))
+        true = first["true_isotropy"].values
         records.append(Record(f"study.{study}.truth.isotropy", float(true.mean()), "1", n=len(true)))
-    for variant, data in evaluations.items():
-        at, seed, n = data.sel({"method": "network"}), int(data.attrs["seed"]), int(data.attrs["n"])
+        shown["flat-phase"] = first, "flat phase"
+    for variant, (data, method) in shown.items():
+        at, seed, n = data.sel({"method": method}), int(data.attrs["seed"]), int(data.attrs["n"])
         for score, unit in (("wca", "1"), ("accuracy", "%"), ("isotropy", "1")):
             mean, low, high = (float(at[f"{score}_{part}"]) for part in ("mean", "low", "high"))
             records.append(Record(f"study.{study}.{variant}.{score}", mean, unit, low=low, high=high, n=n, seed=seed))

@@ -42,5 +42,5 @@ RSP_PARAMETERS = Anchor(143_759_937, MASTO_2026, "printed as about 145 million")
 RSP_WCA = Anchor(
     0.470,
     f"an independent retraining of a network after {MASTO_2026}",
-    "39 million parameters, 2 524 particles, phases of 2π to 5π only",
+    "39 million parameters, 2 524 particles, phases of 2π to 5π only, its weighting of voxels not stated",
 )
