@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from braggworks import __version__
 from braggworks.errors import UserError
@@ -45,9 +46,16 @@ VERBS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one sentence what is wrong with the options."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` lists the options.\n")
+
+
 def _verb_parser(verb: str, prog: str) -> argparse.ArgumentParser:
     module = importlib.import_module(f"braggworks.commands.{verb.replace('-', '_')}")
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"{prog} {verb}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

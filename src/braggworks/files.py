@@ -270,7 +270,7 @@ def open_h5(path: str | Path, kind: str | None = None) -> Iterator[h5py.File]:
         found = found.decode(errors="replace") if isinstance(found, bytes) else found
     except (OSError, KeyError, RuntimeError) as error:
         raise FileError(
-            f"{path} is truncated or is no HDF5 file ({str(error).splitlines()[0]}): delete it and make it again."
+            f"{path} is truncated or is no HDF5 file ({str(error).splitlines()[0]}): copy it or make it again."
         ) from None
     with file:
         if kind is not None and found != kind:
@@ -280,9 +280,7 @@ def open_h5(path: str | Path, kind: str | None = None) -> Iterator[h5py.File]:
         except OSError as error:
             if error.errno is not None or "read" not in str(error):
                 raise
-            raise FileError(
-                f"{path} is damaged ({str(error).splitlines()[0]}): delete it and make it again."
-            ) from error
+            raise FileError(f"{path} is damaged ({str(error).splitlines()[0]}): copy it or make it again.") from error
 
 
 def check_batch(file: h5py.File, campaign: str, batch: int | None = None) -> None:

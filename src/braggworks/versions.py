@@ -16,7 +16,7 @@ STAGE_VERSIONS: dict[str, int] = {
     "compare": 1,
     "scan": 2,
     "inpaint": 2,
-    "phase": 2,
-    "figure": 2,
+    "phase": 3,
+    "figure": 3,
     "report": 3,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from braggworks.commands._provenance import command_provenance
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from braggworks.commands.phase import Work
     from braggworks.phasing.schedule import Phased
     from braggworks.scans.geometry import Geometry
+
+#: Settings that a refinement of a network's object has no use for.
+FOR_RANDOM_STARTS = tuple(
+    name for name in PhasingConfig.model_fields if name in {"hio", "raar", "detwin"} or name.startswith("support_")
+)
 
 _AGREED = 0.95  # correlation of moduli inside the support, below which runs found different objects
 _FILLED = 1.8  # axis over object; phase retrieval needs 2
@@ -53,8 +59,11 @@ def write_object(args: argparse.Namespace, config: PhasingConfig, work: Work, ru
     }
     if work.geometry:
         extra |= _laboratory(flat, support, extra["phase_uncertainty"][0], work.geometry)
-    more = {"pynx": pynx_version()} if config.method == "pynx" else {}
-    provenance = command_provenance(args.scan, args.weights, args.mask, phasing=config.model_dump_json(), **more)
+    more: dict[str, Any] = {"pynx": pynx_version()} if config.method == "pynx" else {}
+    unused = set(FOR_RANDOM_STARTS) if config.method == "rsp+er" else set()
+    more |= {"phasing": config.model_dump(mode="json", exclude=unused)}
+    more |= {"schedules": [asdict(way) for way in work.schedules]}
+    provenance = command_provenance(args.scan, args.weights, args.mask, **more)
     attributes = {"window": list(work.grid.start), "bins": list(work.grid.bins), "provenance": provenance}
     likelihoods = {"llk_poisson": kept[0].llk, "free_llk_poisson": kept[0].free_llk}
     write_phased(args.output, flat, support, work.scan, extra, likelihoods=likelihoods, **attributes)
@@ -154,6 +163,7 @@ def _laboratory(
         "displacement": (displacement(phase, g), "angstrom"),
         "strain": (strain, "1"),
         "voxel": (np.array(voxel), "angstrom"),
+        "axes": (geometry.axes(found.shape), "angstrom"),
         "q": (geometry.q, "1/angstrom"),
     }
     return {f"laboratory/{name}": (_short(values), units) for name, (values, units) in volumes.items()}

@@ -6,18 +6,17 @@ import shlex
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from braggworks import __version__
 from braggworks.files import sha256_of
 from braggworks.provenance import environment_digest
 
 
-def command_provenance(
-    scan: str, weights: str | None = None, mask: str | None = None, **more: str | int
-) -> dict[str, str | int | None]:
+def command_provenance(scan: str, weights: str | None = None, mask: str | None = None, **more: Any) -> dict[str, Any]:
     """Return what made a result: the command, the scan, weights and mask by their hashes, and the software."""
     file = Path(scan)
-    found: dict[str, str | int | None] = {
+    found: dict[str, Any] = {
         "command": shlex.join(["braggworks", *sys.argv[1:]]),
         "scan": file.name,
         # A folder of frames has no hash of its own.

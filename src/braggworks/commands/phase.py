@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from braggworks.commands._outputs import check_outputs
-from braggworks.commands._phased_object import write_object
+from braggworks.commands._outputs import check_outputs, make_folders
+from braggworks.commands._phased_object import FOR_RANDOM_STARTS, write_object
 from braggworks.commands._pictures import draw_with_figures
 from braggworks.commands._recipes import read_recipe, thread_count
 from braggworks.commands.scan import add_reading_arguments, read_usable
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from braggworks.phasing.schedule import Pattern, Phased, Schedule, Start
     from braggworks.scans.geometry import Geometry
     from braggworks.scans.scan import Scan
+
+
+_TIMED = 25  # cycles, one of which refines the kernel of partial coherence, as in a run
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         choices=("rsp+er", "iterative", "pynx"),
-        help="a network's object, refined by ER; our own iterative one, in torch; or PyNX's (iterative)",
+        help="a network's object, refined by ER; our own iterative one, in torch; or PyNX's (default: iterative)",
     )
     parser.add_argument("--weights", metavar="SAFETENSORS", help="network of rsp+er (the one of the package)")
     grid = parser.add_argument_group("the grid")
@@ -114,7 +118,9 @@ def run(args: argparse.Namespace) -> None:
     work = _work(args, config)
     _announce(config, work)
     if args.dry_run:
+        _say_time(args, config, work)
         return
+    make_folders(args.output, args.picture)
     runs = _runs(args, config, work)
     write_object(args, config, work, runs)
     if args.picture:
@@ -158,10 +164,15 @@ def _config(args: argparse.Namespace) -> PhasingConfig:
         config = PhasingConfig.model_validate(given)
     except ValidationError as error:
         raise ConfigError(mistake_sentence(error, "", PhasingConfig)) from None
-    unused = [name for name in ("hio", "raar", "detwin") if given.get(name)]
+    unused = [_option(name) for name in FOR_RANDOM_STARTS if given.get(name)]
     if config.method == "rsp+er" and unused:
-        print(f"{'note':<13}{' and '.join(unused)} are for random starts, and left out in rsp+er")
+        print(f"{'note':<13}left out in rsp+er, because for random starts: {', '.join(unused)}")
     return _as_done(config, args)
+
+
+def _option(name: str) -> str:
+    """Return the option that sets a key."""
+    return "--" + name.removesuffix("_px").replace("_", "-")
 
 
 _UNKNOWN_TO_PYNX = {
@@ -203,7 +214,7 @@ def _work(args: argparse.Namespace, config: PhasingConfig) -> Work:
     raw = read_usable(args)
     scan, notes = correct(raw, tuple(args.roi_origin))
     peak = find_peak(scan.counts, scan.mask).position
-    check_peak(scan.counts, scan.gap, scan.source)
+    check_peak(scan.counts, scan.gap, scan.source, "check --mask" if args.mask else "move the detector")
     check_one_peak(scan.counts, scan.gap, peak)
     grid = choose_grid(scan.counts, scan.gap, peak, config.crop_px, config.bins)
     check_memory(grid.shape, config.starts, free_memory())
@@ -248,6 +259,28 @@ def _announce(config: PhasingConfig, work: Work) -> None:
         )
 
 
+def _say_time(args: argparse.Namespace, config: PhasingConfig, work: Work) -> None:
+    """Say how long the cycles will take on the processor, from a few of them."""
+    if _device(args, config) != "cpu" or config.method == "pynx":
+        return
+    from dataclasses import replace
+
+    from braggworks.phasing import iterative
+    from braggworks.phasing.schedule import Step
+    from braggworks.phasing.starts import draw_start
+
+    way = work.schedules[0]
+    coherence = way.coherence and replace(way.coherence, begin=-1)
+    few = replace(way, steps=(Step("RAAR", _TIMED),), coherence=coherence)
+    start = draw_start(work.pattern, few, config.seed, 0)
+    begun = time.monotonic()
+    iterative.phase(work.pattern, few, [start])
+    each = (time.monotonic() - begun) / _TIMED
+    starts = -(-config.starts // args.threads)
+    cycles = starts * sum(way.cycles for way in work.schedules) / len(work.schedules)
+    print(f"{'time':<13}about {max(1, round(cycles * each / 60))} min with --threads {args.threads}")
+
+
 def _where(work: Work) -> str:
     """Return what is known of the geometry, in words."""
     if not work.geometry:
@@ -259,7 +292,7 @@ def _where(work: Work) -> str:
 
     q, edges = np.linalg.norm(work.geometry.q), work.geometry.axes(work.grid.shape)
     voxel = abs(np.linalg.det(edges)) ** (1 / 3) / 10
-    known = f"|q| {q:.4f} 1/A, that is planes {1 / q:.4f} A apart; voxels of {voxel:.3g} nm"
+    known = f"planes {1 / q:.4f} A apart (1/d {q:.4f} 1/A); voxels of {voxel:.3g} nm"
     return f"{work.geometry.diffractometer}, {known}"
 
 

@@ -9,10 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion, distance_transform_edt
+from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter
 from skimage.measure import marching_cubes
 
 from braggworks.figures.style import (
@@ -29,6 +30,8 @@ from braggworks.figures.style import (
 
 _LEVEL = 0.5  # of the support, where its surface lies
 _QUANTILE = 0.98
+_SOLID = 0.5  # of the median modulus, below which a voxel is more gap than crystal
+_SMOOTH = 1.0  # voxels, of the surface, which else is a staircase
 
 
 @dataclass(frozen=True)
@@ -117,18 +120,18 @@ def _column(found: PhasedObject, axes: NDArray[np.object_], axis: int, names: st
     unit = "nm" if found.voxel_nm else "voxels"
     typical = float(np.quantile(found.modulus[found.support], _QUANTILE))
     images = [axes[0].imshow(found.modulus[cut] / typical, cmap="gray", vmin=0, vmax=1.1, **where)]
-    scale = phase_scale(_typical(found.phase, found.support), look)
+    scale = phase_scale(_typical(found.phase, found), look)
     phase = np.ma.array(_wrapped(found.phase[cut], scale["vmax"]), mask=~support)
     cmap = mpl.colormaps[scale["cmap"]].with_extremes(bad=OUTSIDE_GREY)
     images.append(axes[1].imshow(phase, **{**scale, "cmap": cmap}, **where))
     if found.strain is not None:
-        largest = _typical(found.strain, np.isfinite(found.strain))
+        largest = _typical(found.strain, found)
         strain = np.ma.masked_invalid(found.strain[cut])
         cmap = mpl.colormaps[DIVERGING_CMAP].with_extremes(bad=OUTSIDE_GREY)
         images.append(axes[2].imshow(strain, cmap=cmap, vmin=-largest, vmax=largest, **where))
     if found.uncertainty is not None:
         spread = np.ma.masked_invalid(found.uncertainty[cut])
-        most = _typical(found.uncertainty, np.isfinite(found.uncertainty))
+        most = _typical(found.uncertainty, found)
         shades = mpl.colormaps[look.intensity_cmap].with_extremes(bad=OUTSIDE_GREY)
         images.append(axes[-1].imshow(spread, cmap=shades, vmin=0, vmax=most, **where))
     for each in axes[1:]:
@@ -140,9 +143,11 @@ def _column(found: PhasedObject, axes: NDArray[np.object_], axis: int, names: st
     return images
 
 
-def _typical(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> float:
-    """Return how far values reach inside; the outermost voxels, which hold little, may have any."""
-    return float(np.quantile(np.abs(values[_interior(inside)]), _QUANTILE)) or 1e-9
+def _typical(values: NDArray[np.float64], found: PhasedObject) -> float:
+    """Return how far values reach inside; the outermost voxels, and those that hold little, may have any."""
+    known = np.isfinite(values) & found.support
+    inside = _interior(known) & (found.modulus > _SOLID * np.median(found.modulus[found.support]))
+    return float(np.quantile(np.abs(values[inside if inside.any() else known]), _QUANTILE)) or 1e-9
 
 
 def _interior(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -160,13 +165,21 @@ def _reach(found: PhasedObject) -> float:
 def _colorbars(axes: list[Axes], images: list[AxesImage], found: PhasedObject) -> None:
     figure = axes[0].figure
     figure.colorbar(images[0], cax=axes[0]).set_label("modulus (1)")
-    phase_colorbar(images[1], axes[1], cax=axes[1])
+    phase_colorbar(
+        images[1],
+        axes[1],
+        cax=axes[1],
+        extend="neither" if images[1].get_clim()[1] == np.pi else "both",
+        extendfrac=0.03,
+    )
     if found.strain is not None:
-        bar = figure.colorbar(images[2], cax=axes[2])
+        bar = figure.colorbar(images[2], cax=axes[2], extend="both", extendfrac=0.03)
         bar.ax.ticklabel_format(axis="y", scilimits=(-2, 2))
         bar.set_label("strain (1)")
     if found.uncertainty is not None:
-        figure.colorbar(images[-1], cax=axes[-1]).set_label("phase scatter of runs (rad)")
+        figure.colorbar(images[-1], cax=axes[-1], extend="max", extendfrac=0.03).set_label(
+            "phase scatter of runs (rad)"
+        )
 
 
 def _wrapped(phase: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
@@ -175,12 +188,12 @@ def _wrapped(phase: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
 
 
 def _surface(axes: Axes, found: PhasedObject, look: Look) -> None:
-    """Draw the surface of the support, coloured by the phase beneath its outermost voxels, which may have any."""
+    """Draw the surface of the smoothed support, coloured by the phase beneath its outermost voxels."""
     assert isinstance(axes, Axes3D)  # noqa: S101
-    padded = np.pad(found.support.astype(np.float32), 2)
+    padded = gaussian_filter(np.pad(found.support.astype(np.float32), 2), _SMOOTH)
     vertices, faces, _, _ = marching_cubes(padded, _LEVEL)  # type: ignore[no-untyped-call]
     vertices = (vertices - 2) - (np.array(found.support.shape) // 2)
-    scale = phase_scale(_typical(found.phase, found.support), look)
+    scale = phase_scale(_typical(found.phase, found), look)
     centres = np.round(vertices[faces].mean(axis=1) + np.array(found.support.shape) // 2).astype(int)
     centres = np.clip(centres, 0, np.array(found.support.shape) - 1)
     beneath = distance_transform_edt(~_interior(found.support), return_distances=False, return_indices=True)
@@ -199,4 +212,6 @@ def _surface(axes: Axes, found: PhasedObject, look: Look) -> None:
     axes.set_ylabel(f"y ({unit})", labelpad=-6)
     axes.set_zlabel(f"z ({unit})", labelpad=-6)
     axes.tick_params(pad=-3)
+    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+        axis.set_major_locator(MaxNLocator(3))
     axes.set_box_aspect((1, 1, 1), zoom=1.25)

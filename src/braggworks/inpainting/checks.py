@@ -52,7 +52,7 @@ def check_peak(counts: NDArray[Any], mask: Bool, source: str, remedy: str = "mov
     else:
         return
     raise ScanError(
-        f"{source}: {sign}, so that the gap covers the Bragg peak, which nothing beside it tells: {remedy}."
+        f"{source}: {sign}, so that the gap covers the Bragg peak, whose height nothing else tells: {remedy}."
     )
 
 

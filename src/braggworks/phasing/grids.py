@@ -191,12 +191,15 @@ def extents(support: NDArray[np.bool_]) -> tuple[int, ...]:
 
 def check_oversampling(ratios: tuple[float, ...], when: str = "") -> None:
     """Raise `PhasingError` if an axis is sampled less than twice as finely as the object needs."""
-    for axis, ratio in enumerate(ratios):
-        if ratio < _LEAST:
-            raise PhasingError(
-                f"Axis {'zyx'[axis]} is {when}oversampled at most {ratio:.2f} times, {_LEAST - ratio:.2f} less than "
-                f"the {_LEAST:g} that phase retrieval needs: measure in finer steps or from further away, or bin less."
-            )
+    # An axis that is sampled much too coarsely folds its autocorrelation over the others, which then look coarse, too.
+    ratio = min(ratios)
+    if ratio < _LEAST:
+        axis = "zyx"[-len(ratios) :][ratios.index(ratio)]
+        finer = "in finer steps" if axis == "z" else "from further away"
+        raise PhasingError(
+            f"Axis {axis} is {when}oversampled about {ratio:.2f} times, {_LEAST - ratio:.2f} less than the {_LEAST:g} "
+            f"that phase retrieval needs: {'bin less' if when else f'measure {finer}'}."
+        )
 
 
 def check_one_peak(counts: NDArray[Any], mask: NDArray[np.bool_], peak: tuple[int, ...]) -> None:

@@ -181,6 +181,6 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise FileError(
-            f"{path} is damaged or is no safetensors file ({error}): delete it and make it again."
+            f"{path} is damaged or is no safetensors file ({error}): give the file that `braggworks train` wrote."
         ) from None
     return about, tensors
