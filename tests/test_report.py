@@ -19,9 +19,10 @@ from braggworks.cli import main
 from braggworks.config import Config, load_config
 from braggworks.datasets.manifests import build_manifest
 from braggworks.paths import Paths, run_paths
-from braggworks.records import read_records
+from braggworks.records import Record, read_records
 from braggworks.reporting.benchmarks import read_costs
 from braggworks.reporting.gather import campaign_rows
+from braggworks.reporting.gather_phases import success_rows
 from braggworks.reporting.sections import Findings, sections
 from braggworks.targets import figure_names
 
@@ -349,3 +350,12 @@ def test_browser_opens_the_page_without_complaint_or_request(run_folder: Path) -
         browser.close()
     assert complaints == []
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_methods_measured_for_one_kind_alone_leave_dashes() -> None:
+    def success(kind: str, method: str) -> Record:
+        return Record(f"sweep.phasing.ranges-{kind}.1.5rad.{method}.success", 0.5, "1", low=0.3, high=0.7, n=20)
+
+    rows = success_rows([success("b", "one"), success("b", "two"), success("a", "two")])
+    assert [row["one"] for row in rows] == ["–", "50 % (30–70)"]
+    assert [list(row) for row in rows] == [list(rows[0])] * 2

@@ -100,6 +100,8 @@ def step_records(sweep: xr.Dataset) -> list[Record]:
 def success_rows(records: Iterable[Record]) -> list[dict[str, str]]:
     """Return a table of the success of every method: by kind of phase and mean range, with 95 % intervals.
 
+    A dash stands where a method was not measured.
+
     Parameters
     ----------
     records
@@ -112,7 +114,8 @@ def success_rows(records: Iterable[Record]) -> list[dict[str, str]]:
             row = rows.setdefault((found["kind"], float(found["range"])), about)
             share, low, high = (100 * (value or 0.0) for value in (record.value, record.low, record.high))
             row[found["method"].replace("_", " ")] = f"{share:.0f} % ({low:.0f}–{high:.0f})"
-    return [rows[key] for key in sorted(rows)]
+    columns = dict.fromkeys(name for row in rows.values() for name in row)
+    return [{name: rows[key].get(name, "–") for name in columns} for key in sorted(rows)]
 
 
 SWEEPS: dict[str, Callable[[xr.Dataset], list[Record]]] = {
