@@ -163,7 +163,10 @@ def _config(args: argparse.Namespace) -> PhasingConfig:
     try:
         config = PhasingConfig.model_validate(given)
     except ValidationError as error:
-        raise ConfigError(mistake_sentence(error, "", PhasingConfig)) from None
+        sentence = mistake_sentence(error, "", PhasingConfig)
+        name = sentence.partition(":")[0]
+        given_here = getattr(args, name, None) is not None
+        raise ConfigError(_option(name) + sentence.removeprefix(name) if given_here else sentence) from None
     unused = [_option(name) for name in FOR_RANDOM_STARTS if given.get(name)]
     if config.method == "rsp+er" and unused:
         print(f"{'note':<13}left out in rsp+er, because for random starts: {', '.join(unused)}")
@@ -172,7 +175,7 @@ def _config(args: argparse.Namespace) -> PhasingConfig:
 
 def _option(name: str) -> str:
     """Return the option that sets a key."""
-    return "--" + name.removesuffix("_px").replace("_", "-")
+    return "--bin" if name == "bins" else "--" + name.removesuffix("_px").replace("_", "-")
 
 
 _UNKNOWN_TO_PYNX = {
