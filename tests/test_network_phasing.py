@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from phasing_inputs import diffract, faceted, pattern_of
+from phasing_inputs import diffract, faceted, pattern_of, scan_of
 from scipy.ndimage import gaussian_filter
 
 from braggworks.cli import main
@@ -26,6 +26,7 @@ from braggworks.phasing.resampling import choose_network_grid
 from braggworks.phasing.rsp import SHIPPED, Phaser, draw_rsp_start, filled, load_phaser, support_of
 from braggworks.phasing.schedule import Pattern
 from braggworks.recipes import SweepRecipe
+from braggworks.scans.writers import write_scan
 from braggworks.training.checkpoints import Weights, write_weights
 from braggworks.training.normalisation import phase_values
 from braggworks.training.turns import turned
@@ -125,6 +126,17 @@ def test_the_support_is_one_filled_body() -> None:
 def test_what_rsp_er_cannot_do_is_refused(changes: dict, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         PhasingConfig(method="rsp+er", **changes)
+
+
+def test_phase_refuses_a_network_without_a_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = NetworkConfig(name="block_rsp_unet_3d", width=0.1)
+    tensors = {name: torch.full_like(values, torch.nan) for name, values in build(config).state_dict().items()}
+    write_weights(tmp_path / "w", Weights(config, 64, None, tensors))
+    write_scan(tmp_path / "scan.cxi", scan_of(faceted(48)))
+    command = ["phase", f"{tmp_path}/scan.cxi", "--method", "rsp+er", "--weights", f"{tmp_path}/w"]
+    assert main([*command, "--out", f"{tmp_path}/object.cxi"]) == 2
+    assert "The network's phase is no number at some voxels" in capsys.readouterr().err
+    assert not (tmp_path / "object.cxi").exists()
 
 
 # --- against iterative phasing ---

@@ -370,6 +370,22 @@ def test_views_take_their_refinement_in_turn(scan: Path, tmp_path: Path, capsys:
     assert "refine_hio has 2 numbers for 1 views: give fewer, or raise starts" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_made_is_refused_before_phasing(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    command = ["phase", str(scan), *FEW, "--out", f"{tmp_path}/none/object.cxi"]
+    monkeypatch.setattr(Path, "mkdir", gone)
+    assert main([*command, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "is missing and will be made" in said
+    assert re.search(r"time +about 1 min with --threads 1", said)
+    assert main(command) == 2
+    assert re.fullmatch(r"braggworks phase: .*none cannot be made .*\n", capsys.readouterr().err)
+
+
 def test_weights_that_fill_gaps_phase_nothing(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "object.cxi"
     command = ["phase", str(scan), "--method", "rsp+er", "--weights", str(INPAINTER), "--out", str(output)]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from phasing_inputs import ANGLES, diffract, faceted, scan_of
 
-from braggworks.phasing.grids import SIZES, Grid, choose_grid, oversampling
+from braggworks.errors import PhasingError
+from braggworks.phasing.grids import SIZES, Grid, check_oversampling, choose_grid, oversampling
 from braggworks.phasing.objects import centred, displacement, strain_along, unwrapped, without_piston, without_ramp
 from braggworks.scans.geometry import Geometry, binned, geometry_of, orthogonal, what_is_missing
 from braggworks.scans.prepare import crop
@@ -18,6 +19,19 @@ from braggworks.scans.scan import Scan
 from braggworks.scans.writers import write_scan
 
 # --- the grid ---
+
+
+def test_an_axis_sampled_too_coarsely_is_named_and_not_those_that_it_folds_over() -> None:
+    z, y, x = np.indices((64, 64, 64)) - 32
+    rod = (abs(z) <= 8) & (abs(y) <= 8) & (abs(x) <= 28) & (abs(z) / 8 + abs(y) / 8 + abs(x) / 28 <= 2.2)
+    expected = diffract(rod.astype(complex))
+    counts = np.random.default_rng(0).poisson(3e6 * expected / expected.sum())
+    found = oversampling(counts).most
+    assert max(found) < 2
+    with pytest.raises(PhasingError, match=r"Axis x is oversampled about 1\.1.* measure from further away"):
+        check_oversampling(found)
+    with pytest.raises(PhasingError, match=r"Axis z is oversampled about 1\.1.* measure in finer steps"):
+        check_oversampling(oversampling(np.moveaxis(counts, 2, 0)).most)
 
 
 def test_oversampling_is_that_of_the_object() -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from braggworks.campaigns import MAX_GAP_PX
-from braggworks.commands._outputs import check_outputs
+from braggworks.commands._outputs import check_outputs, make_folders
 from braggworks.commands._provenance import command_provenance
 from braggworks.commands._recipes import thread_count
 from braggworks.commands.scan import add_reading_arguments, positive_int, read_usable
@@ -121,6 +121,7 @@ def run(args: argparse.Namespace) -> None:
     _announce(plan, args)
     if args.dry_run:
         return
+    make_folders(args.output, args.examples, args.scores)
     made_by = command_provenance(args.scan, args.weights, args.mask)
     before = _score(network, plan.tests())
     _train(network, plan, args)

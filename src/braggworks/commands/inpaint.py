@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from braggworks.commands._outputs import check_outputs
+from braggworks.commands._outputs import check_outputs, make_folders
 from braggworks.commands._pictures import draw_with_figures
 from braggworks.commands._provenance import command_provenance
 from braggworks.commands._recipes import read_recipe
@@ -122,6 +122,7 @@ def run(args: argparse.Namespace) -> None:
     _announce(scan, gap, inpainter, args.weights)
     if args.dry_run:
         return
+    make_folders(args.output, args.picture, args.scores)
     began = time.perf_counter()
     found = _fill(scan, gap, inpainter)
     seconds = time.perf_counter() - began

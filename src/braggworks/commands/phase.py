@@ -268,6 +268,8 @@ def _say_time(args: argparse.Namespace, config: PhasingConfig, work: Work) -> No
         return
     from dataclasses import replace
 
+    import torch
+
     from braggworks.phasing import iterative
     from braggworks.phasing.schedule import Step
     from braggworks.phasing.starts import draw_start
@@ -276,6 +278,8 @@ def _say_time(args: argparse.Namespace, config: PhasingConfig, work: Work) -> No
     coherence = way.coherence and replace(way.coherence, begin=-1)
     few = replace(way, steps=(Step("RAAR", _TIMED),), coherence=coherence)
     start = draw_start(work.pattern, few, config.seed, 0)
+    # Several starts have a thread each, and one alone has all.
+    torch.set_num_threads(args.threads if config.starts == 1 else 1)
     begun = time.monotonic()
     iterative.phase(work.pattern, few, [start])
     each = (time.monotonic() - begun) / _TIMED

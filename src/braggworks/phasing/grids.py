@@ -194,7 +194,7 @@ def check_oversampling(ratios: tuple[float, ...], when: str = "") -> None:
     # An axis that is sampled much too coarsely folds its autocorrelation over the others, which then look coarse, too.
     ratio = min(ratios)
     if ratio < _LEAST:
-        axis = "zyx"[-len(ratios) :][ratios.index(ratio)]
+        axis = "zyx"[ratios.index(ratio)]
         finer = "in finer steps" if axis == "z" else "from further away"
         raise PhasingError(
             f"Axis {axis} is {when}oversampled about {ratio:.2f} times, {_LEAST - ratio:.2f} less than the {_LEAST:g} "
